@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Secret is something that nobody may read over a shoulder: it is written in
+// the site file as {file: path}, {env: NAME} or {value: text}, and however it
+// is printed, it prints as "***". Only Reveal gives its text.
+type Secret struct {
+	file, env, value string
+	set              bool
+}
+
+// FileSecret is a secret that is kept in a file.
+func FileSecret(path string) Secret { return Secret{file: path, set: true} }
+
+// EnvSecret is a secret that an environment variable holds.
+func EnvSecret(name string) Secret { return Secret{env: name, set: true} }
+
+// ValueSecret is a secret by its text.
+func ValueSecret(text string) Secret { return Secret{value: text, set: true} }
+
+// IsZero reports whether none was given.
+func (s Secret) IsZero() bool { return !s.set }
+
+// Path returns the file that the secret is kept in; "" if it is kept elsewhere.
+func (s Secret) Path() string { return s.file }
+
+// Env returns the environment variable that holds the secret; "" if none does.
+func (s Secret) Env() string { return s.env }
+
+// ErrNoSecret says that a secret was not given, or that its environment variable is empty.
+var ErrNoSecret = errors.New("no secret is given")
+
+// maxSecret bounds a secret's file, in bytes.
+const maxSecret = 1 << 20
+
+// Reveal returns the secret's text, without the line ends that close its file.
+// It fails with ErrNoSecret, or with the file system's own error.
+func (s Secret) Reveal() (string, error) {
+	switch {
+	case s.file != "":
+		return readSecret(s.file)
+	case s.env != "":
+		text := os.Getenv(s.env)
+		if text == "" {
+			return "", fmt.Errorf("environment variable %s is empty: %w", s.env, ErrNoSecret)
+		}
+		return text, nil
+	case s.set:
+		return s.value, nil
+	}
+	return "", ErrNoSecret
+}
+
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	if len(text) > maxSecret {
+		return "", fmt.Errorf("read secret: %s is larger than %s", path, Size(maxSecret))
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+const stars = "***"
+
+// String is "***".
+func (s Secret) String() string { return stars }
+
+// GoString is "***".
+func (s Secret) GoString() string { return stars }
+
+// Format prints "***" whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, stars) }
+
+// MarshalText gives "***", for JSON, logs and every encoder that asks.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(stars), nil }
