@@ -198,12 +198,12 @@ start() {
   done
 }
 
-# stop: by the pid that we wrote, and only if that process serves this site.
+# stop [-KILL]: by the pid that we wrote, and only if that process serves this site.
 stop() {
   local pid deadline=$((SECONDS + 60))
   if running; then
     pid=$(cat "$SITE/gerrit.pid")
-    kill "$pid"
+    kill "${1:--TERM}" "$pid"
     while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
     ! kill -0 "$pid" 2>/dev/null || kill -9 "$pid"
   fi
@@ -406,6 +406,6 @@ case ${1:-} in
   env) cat "$SITE/env" 2>/dev/null || die "no Gerrit was started at $SITE: run scripts/gerrit.sh up" ;;
   project) [[ $# -ge 2 ]] || usage; shift; project "$@" ;;
   down) stop ;;
-  purge) stop; rm -rf "$SITE" ;;
+  purge) stop -KILL; rm -rf "$SITE" ;;
   *) usage ;;
 esac
