@@ -56,7 +56,7 @@ needs_java() { case $1 in 2.* | 3.[0-9].* | 3.10.* | 3.11.*) echo 17 ;; *) echo 
 javas() {
   local j m
   for j in ${GERRIT_JAVA:+"$GERRIT_JAVA"} ${JAVA_HOME:+"$JAVA_HOME/bin/java"} "$(command -v java || true)" \
-           /usr/lib/jvm/*/bin/java "$CACHE"/../jre/*/bin/java; do
+           /usr/lib/jvm/*/bin/java /usr/local/lib/jvm/*/bin/java; do
     [[ -x $j ]] || continue
     j=$(realpath "$j") m=$(java_major "$j")
     [[ $m =~ ^[0-9]+$ ]] && ((m >= 17)) && echo "$m $j"
@@ -332,7 +332,7 @@ make_template() (
   labels
   rights
   stop
-  rm -rf "$SITE"/{logs,tmp,console.log,init.log}
+  rm -rf "$SITE"/{logs,tmp,console.log,init.log,bin/gerrit.war}
   mkdir -p "$SITE"/{logs,tmp}
   mv "$SITE" "$TEMPLATE"
   say "template made in $((SECONDS - began)) s"
