@@ -1,0 +1,176 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/internal/gate"
+	"sluice/internal/record"
+)
+
+// SaveEvent stores an event once and, when it is new, has it handled. It
+// reports whether it was new.
+func (s *Store) SaveEvent(ctx context.Context, e record.Event) (bool, error) {
+	isNew := false
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var id int64
+		err := tx.QueryRow(ctx, `
+			INSERT INTO gerrit_events (gerrit, key, type, change, raw)
+			VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (gerrit, key) DO NOTHING
+			RETURNING id`, e.Gerrit, e.Key, e.Type, e.Change, json.RawMessage(e.Raw)).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		isNew = true
+		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id})
+	})
+	return isNew, err
+}
+
+// Event gives a stored event.
+func (s *Store) Event(ctx context.Context, id int64) (record.Event, error) {
+	return one[record.Event](ctx, s.pool, `
+		SELECT id, gerrit, key, type, change, raw, received_at
+		FROM gerrit_events WHERE id = $1`, id)
+}
+
+// EventHandled notes that an event was acted on; cause says why it could not be.
+func (s *Store) EventHandled(ctx context.Context, id int64, cause string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE gerrit_events SET handled_at = now(), error = NULLIF($2, '')
+		WHERE id = $1`, id, cause)
+	return err
+}
+
+// NextRead is the serial of a read of Gerrit that begins now (G21).
+func (s *Store) NextRead(ctx context.Context) (serial int64, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT nextval('read_serial')`).Scan(&serial)
+	return serial, err
+}
+
+const changeColumns = `id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message, owner,
+	author, author_date, fetch_ref, status, queue, checked, facts, read_serial, url, updated_at, read_at`
+
+// SaveChange stores what was read of a change, unless a later read is there
+// already (G21). It gives the queues that have to decide again: that of the
+// change before and after, its check, and those of changes that need it.
+func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		old, err := one[record.Change](ctx, tx, `SELECT `+changeColumns+` FROM changes WHERE id = $1 FOR UPDATE`, c.ID)
+		known := err == nil
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if known && old.ReadSerial > c.ReadSerial {
+			stale = true
+			return nil
+		}
+		if known && old.Facts.Ready && c.Facts.Ready && old.PatchSet == c.PatchSet {
+			c.Facts.ReadyAt = old.Facts.ReadyAt
+		}
+		if known && c.Facts.MergedTree == "" {
+			c.Facts.MergedTree = old.Facts.MergedTree
+		}
+		if err := upsertChange(ctx, tx, c); err != nil {
+			return err
+		}
+		queues, err := scalars[string](ctx, tx, `
+			SELECT DISTINCT name FROM queues
+			WHERE name = ANY($1) OR change = $2
+			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts @> $3)
+			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)`,
+			[]string{old.Queue, c.Queue}, string(c.ID),
+			map[string]any{"needs": []map[string]any{{"id": c.ID}}})
+		if err != nil {
+			return err
+		}
+		for _, q := range queues {
+			if err := decide(ctx, tx, q); err != nil {
+				return err
+			}
+		}
+		return feed(ctx, tx, "change", string(c.ID))
+	})
+	return stale, err
+}
+
+func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO changes (id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message,
+			owner, author, author_date, fetch_ref, status, queue, checked, facts, read_serial, url, updated_at, read_at)
+		VALUES (@id, @gerrit, @number, @project, @branch, @change_key, @patch_set, @revision, @subject, @message,
+			@owner, @author, @author_date, @fetch_ref, @status, @queue, @checked, @facts, @read_serial, @url, @updated_at, now())
+		ON CONFLICT (id) DO UPDATE SET
+			project = excluded.project, branch = excluded.branch, change_key = excluded.change_key,
+			patch_set = excluded.patch_set, revision = excluded.revision, subject = excluded.subject,
+			message = excluded.message, owner = excluded.owner, author = excluded.author,
+			author_date = excluded.author_date, fetch_ref = excluded.fetch_ref, status = excluded.status,
+			queue = excluded.queue, checked = excluded.checked, facts = excluded.facts,
+			read_serial = excluded.read_serial, url = excluded.url, updated_at = excluded.updated_at, read_at = now()`,
+		pgx.NamedArgs{
+			"id": c.ID, "gerrit": c.Gerrit, "number": c.Number, "project": c.Project, "branch": c.Branch,
+			"change_key": c.ChangeKey, "patch_set": c.PatchSet, "revision": c.Revision, "subject": c.Subject,
+			"message": c.Message, "owner": c.Owner, "author": c.Author, "author_date": c.AuthorDate,
+			"fetch_ref": c.FetchRef, "status": c.Status, "queue": c.Queue, "checked": c.Checked, "facts": c.Facts,
+			"read_serial": c.ReadSerial, "url": c.URL, "updated_at": c.UpdatedAt,
+		})
+	return err
+}
+
+// Change gives what was last read of a change.
+func (s *Store) Change(ctx context.Context, id gate.ChangeID) (record.Change, error) {
+	return one[record.Change](ctx, s.pool, `SELECT `+changeColumns+` FROM changes WHERE id = $1`, id)
+}
+
+// ChangesByKey gives the changes of a Gerrit with a Change-Id.
+func (s *Store) ChangesByKey(ctx context.Context, gerrit, key string) ([]record.Change, error) {
+	return collect[record.Change](ctx, s.pool, `
+		SELECT `+changeColumns+` FROM changes WHERE gerrit = $1 AND change_key = $2 ORDER BY number`, gerrit, key)
+}
+
+// OpenChanges gives every change of a Gerrit that was open when it was last read.
+func (s *Store) OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error) {
+	return collect[record.Change](ctx, s.pool, `
+		SELECT `+changeColumns+` FROM changes WHERE gerrit = $1 AND status = 'open' ORDER BY number`, gerrit)
+}
+
+// SetMergedTree records the tree of the branch right after a change merged.
+func (s *Store) SetMergedTree(ctx context.Context, id gate.ChangeID, tree string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE changes SET facts = jsonb_set(facts, '{merged_tree}', to_jsonb($2::text)) WHERE id = $1`, id, tree)
+	return err
+}
+
+// Touch asks every queue that the change has a part in to decide again.
+func (s *Store) Touch(ctx context.Context, queue string) error {
+	_, err := s.pool.Exec(ctx, `SELECT pg_notify('sluice_decide', $1)`, queue)
+	return err
+}
+
+// Command stores an administrator's command for a queue and has it decided.
+func (s *Store) Command(ctx context.Context, queue, verb string, change gate.ChangeID, who, why string) (id int64, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `
+			INSERT INTO commands (queue, verb, change, who, why)
+			VALUES ($1, $2, $3, $4, $5) RETURNING id`, queue, verb, change, who, why).Scan(&id)
+		if err != nil {
+			return err
+		}
+		return decide(ctx, tx, queue)
+	})
+	return id, err
+}
+
+// Answer gives a command's answer, and whether there is one yet.
+func (s *Store) Answer(ctx context.Context, id int64) (answer string, done bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT answer, answered_at IS NOT NULL FROM commands WHERE id = $1`, id).Scan(&answer, &done)
+	return answer, done, err
+}

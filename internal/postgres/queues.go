@@ -1,0 +1,378 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/internal/gate"
+	"sluice/internal/record"
+)
+
+// EnsureQueue makes a queue's row where there is none.
+func (s *Store) EnsureQueue(ctx context.Context, name string, kind gate.Kind, change gate.ChangeID, start int) error {
+	state := gate.State{Queue: name, Kind: kind, Window: start, Items: []*gate.Item{}, NextItem: 1, NextBuildset: 1}
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO queues (name, kind, change, state)
+		VALUES ($1, $2, NULLIF($3, ''), $4)
+		ON CONFLICT (name) DO NOTHING`, name, kind, string(change), state)
+	return err
+}
+
+// Queue gives a queue's state and version.
+func (s *Store) Queue(ctx context.Context, name string) (record.Queue, error) {
+	return one[record.Queue](ctx, s.pool, `
+		SELECT name, kind, change, version, state, closed FROM queues WHERE name = $1`, name)
+}
+
+// Queues names the queues that are not closed, gates first.
+func (s *Store) Queues(ctx context.Context) ([]string, error) {
+	return scalars[string](ctx, s.pool, `SELECT name FROM queues WHERE NOT closed ORDER BY kind, name`)
+}
+
+// Facts gives all that a decision on the queue needs to know, read in one
+// snapshot; the policy and the time are the caller's.
+func (s *Store) Facts(ctx context.Context, q record.Queue) (gate.Facts, error) {
+	var f gate.Facts
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var err error
+		if f.Changes, err = queueChanges(ctx, tx, q); err != nil {
+			return fmt.Errorf("changes: %w", err)
+		}
+		if f.Buildsets, err = buildsetFacts(ctx, tx, q.State); err != nil {
+			return fmt.Errorf("buildsets: %w", err)
+		}
+		if f.Submits, err = submitFacts(ctx, tx, q.State); err != nil {
+			return fmt.Errorf("submissions: %w", err)
+		}
+		f.Commands, err = openCommands(ctx, tx, q.Name)
+		return err
+	})
+	if err != nil {
+		return f, fmt.Errorf("facts of queue %s: %w", q.Name, err)
+	}
+	return f, nil
+}
+
+func queueChanges(ctx context.Context, tx pgx.Tx, q record.Queue) (map[gate.ChangeID]gate.Change, error) {
+	changes := map[gate.ChangeID]gate.Change{}
+	var wanted []string
+	for _, item := range q.State.Items {
+		for _, r := range append(append([]gate.Ref(nil), item.Changes...), item.Ahead...) {
+			wanted = append(wanted, string(r.ID))
+		}
+	}
+	if q.Change != nil {
+		wanted = append(wanted, *q.Change)
+	}
+	for id := range q.State.Held {
+		wanted = append(wanted, string(id))
+	}
+	for id := range q.State.Forced {
+		wanted = append(wanted, string(id))
+	}
+	for id := range q.State.Done {
+		wanted = append(wanted, string(id))
+	}
+	name := q.Name
+	if q.Kind == gate.Independent {
+		name = "-" // a check looks at its own change and what that needs, no more
+	}
+	for round := 0; len(wanted) > 0 || round == 0; round++ {
+		found, err := scalars[gate.Change](ctx, tx, `
+			SELECT facts FROM changes WHERE id = ANY($1) OR ($2 AND queue = $3 AND status = 'open')`, wanted, round == 0, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range found {
+			changes[c.ID] = c
+		}
+		wanted = nil
+		seen := map[gate.ChangeID]bool{}
+		for _, c := range found {
+			for _, n := range c.Needs {
+				if _, known := changes[n.ID]; !known && n.ID != "" && !seen[n.ID] {
+					seen[n.ID] = true
+					wanted = append(wanted, string(n.ID))
+				}
+			}
+		}
+	}
+	return changes, nil
+}
+
+func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.BuildsetID]gate.BuildsetFacts, error) {
+	var serials []int64
+	for _, item := range st.Items {
+		if item.Buildset != nil {
+			serials = append(serials, int64(item.Buildset.ID))
+		}
+	}
+	facts := map[gate.BuildsetID]gate.BuildsetFacts{}
+	if len(serials) == 0 {
+		return facts, nil
+	}
+	type row struct {
+		Serial   gate.BuildsetID `db:"serial"`
+		State    string          `db:"state"`
+		Conflict *gate.Conflict  `db:"conflict"`
+		Broken   string          `db:"broken"`
+		Name     *string         `db:"name"`
+		Voting   *bool           `db:"voting"`
+		JobState *string         `db:"job_state"`
+	}
+	rows, err := collect[row](ctx, tx, `
+		SELECT b.serial, b.state, b.conflict, b.broken, j.name, j.voting, j.state AS job_state
+		FROM buildsets b
+		LEFT JOIN jobs j ON j.buildset = b.id
+		WHERE b.queue = $1 AND b.serial = ANY($2)
+		ORDER BY b.serial, j.id`, st.Queue, serials)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		b := facts[r.Serial]
+		b.Prepared = r.State != "preparing"
+		b.Conflict, b.Broken = r.Conflict, r.Broken
+		if r.Name != nil {
+			b.Jobs = append(b.Jobs, gate.Job{Name: *r.Name, Voting: *r.Voting, State: gateState(*r.JobState)})
+		}
+		facts[r.Serial] = b
+	}
+	return facts, nil
+}
+
+func gateState(s string) gate.JobState {
+	if s == "queued" {
+		return gate.JobWaiting
+	}
+	return gate.JobState(s)
+}
+
+func submitFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.ItemID]gate.SubmitOutcome, error) {
+	outcomes := map[gate.ItemID]gate.SubmitOutcome{}
+	for _, item := range st.Items {
+		if item.Submit == nil {
+			continue
+		}
+		out, err := scalars[gate.SubmitOutcome](ctx, tx, `
+			SELECT outcome FROM submissions
+			WHERE queue = $1 AND item = $2 AND serial = $3 AND result IS NOT NULL`, st.Queue, item.ID, item.Submit.Serial)
+		if err != nil {
+			return nil, err
+		}
+		if len(out) == 1 {
+			outcomes[item.ID] = out[0]
+		}
+	}
+	return outcomes, nil
+}
+
+func openCommands(ctx context.Context, tx pgx.Tx, queue string) ([]gate.Command, error) {
+	type row struct {
+		ID     int64         `db:"id"`
+		Verb   string        `db:"verb"`
+		Change gate.ChangeID `db:"change"`
+		Who    string        `db:"who"`
+		Why    string        `db:"why"`
+		At     time.Time     `db:"at"`
+	}
+	rows, err := collect[row](ctx, tx, `
+		SELECT id, verb, change, who, why, at FROM commands
+		WHERE queue = $1 AND answered_at IS NULL ORDER BY id`, queue)
+	var out []gate.Command
+	for _, r := range rows {
+		out = append(out, gate.Command{ID: r.ID, Verb: r.Verb, Change: r.Change, Note: gate.Note{Who: r.Who, Why: r.Why, At: r.At}})
+	}
+	return out, err
+}
+
+// Commit stores a decision: the queue's new state and everything that follows
+// from it, or nothing and ErrStale when the queue has moved since it was read.
+func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE queues SET state = $3, version = version + 1, updated_at = now()
+			WHERE name = $1 AND version = $2`, q.Name, q.Version, st)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrStale
+		}
+		c := commit{s: s, tx: tx, queue: q.Name}
+		for _, e := range effects {
+			if err := c.apply(ctx, e); err != nil {
+				return fmt.Errorf("%s of item %d: %w", e.Kind, e.Item, err)
+			}
+		}
+		return feed(ctx, tx, "queue", q.Name)
+	})
+	if err != nil && !errors.Is(err, ErrStale) {
+		return fmt.Errorf("store the decision on queue %s: %w", q.Name, err)
+	}
+	return err
+}
+
+// commit writes the projections of one decision and enqueues its tasks.
+type commit struct {
+	s         *Store
+	tx        pgx.Tx
+	queue     string
+	preparing bool
+}
+
+func (c *commit) apply(ctx context.Context, e gate.Effect) error {
+	switch e.Kind {
+	case gate.Enter:
+		_, err := c.tx.Exec(ctx, `
+			INSERT INTO items (queue, serial, changes, entered_at)
+			VALUES ($1, $2, $3, now()) ON CONFLICT (queue, serial) DO NOTHING`, c.queue, e.Item, e.Changes)
+		return err
+	case gate.Leave:
+		_, err := c.tx.Exec(ctx, `
+			UPDATE items SET left_at = coalesce(left_at, now()) WHERE queue = $1 AND serial = $2`, c.queue, e.Item)
+		return err
+	case gate.Prepare:
+		return c.prepare(ctx, e)
+	case gate.Cancel, gate.CancelRest:
+		return c.cancel(ctx, e)
+	case gate.SubmitChanges:
+		return c.submit(ctx, e)
+	case gate.Publish:
+		return c.publish(ctx, e)
+	case gate.Tell:
+		return c.tell(ctx, e)
+	case gate.Answer:
+		_, err := c.tx.Exec(ctx, `UPDATE commands SET answered_at = now(), answer = $2 WHERE id = $1`, e.Command, e.Text)
+		return err
+	}
+	return fmt.Errorf("no such effect %q", e.Kind)
+}
+
+func (c *commit) prepare(ctx context.Context, e gate.Effect) error {
+	stackItems := make([]int64, len(e.StackItems))
+	for i, id := range e.StackItems {
+		stackItems[i] = int64(id)
+	}
+	_, err := c.tx.Exec(ctx, `
+		INSERT INTO buildsets (queue, serial, item, changes, stack, stack_items)
+		SELECT $1, $2, i.id, $4, $5, $6 FROM items i WHERE i.queue = $1 AND i.serial = $3
+		ON CONFLICT (queue, serial) DO NOTHING`,
+		c.queue, e.Buildset, e.Item, emptyRefs(e.Changes), emptyRefs(e.Stack), stackItems)
+	if err != nil || c.preparing {
+		return err
+	}
+	c.preparing = true // one task prepares all of this decision's buildsets, in order
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskPrepare, Queue: c.queue})
+}
+
+func emptyRefs(r []gate.Ref) []gate.Ref {
+	if r == nil {
+		return []gate.Ref{}
+	}
+	return r
+}
+
+func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
+	var id int64
+	err := c.tx.QueryRow(ctx, `SELECT id FROM buildsets WHERE queue = $1 AND serial = $2`, c.queue, e.Buildset).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if e.Kind == gate.Cancel {
+		if _, err := c.tx.Exec(ctx, `
+			UPDATE buildsets SET state = 'cancelled', ended_at = coalesce(ended_at, now())
+			WHERE id = $1 AND state IN ('preparing', 'testing')`, id); err != nil {
+			return err
+		}
+	}
+	return cancelJobs(ctx, c.tx, id, nil)
+}
+
+func (c *commit) submit(ctx context.Context, e gate.Effect) error {
+	_, err := c.tx.Exec(ctx, `
+		INSERT INTO submissions (queue, item, serial, buildset, changes)
+		SELECT $1, $2, $3, b.id, $5 FROM buildsets b WHERE b.queue = $1 AND b.serial = $4
+		ON CONFLICT (queue, item, serial) DO NOTHING`, c.queue, e.Item, e.Serial, e.Buildset, e.Changes)
+	if err != nil {
+		return err
+	}
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskSubmit, Queue: c.queue, Item: e.Item, Serial: e.Serial})
+}
+
+func (c *commit) publish(ctx context.Context, e gate.Effect) error {
+	var id int64
+	err := c.tx.QueryRow(ctx, `
+		UPDATE buildsets SET landed_at = coalesce(landed_at, now())
+		WHERE queue = $1 AND serial = $2 RETURNING id`, c.queue, e.Buildset).Scan(&id)
+	if err != nil {
+		return err
+	}
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskPublish, ID: id})
+}
+
+func (c *commit) tell(ctx context.Context, e gate.Effect) error {
+	if e.Report.Final {
+		if _, err := c.tx.Exec(ctx, `
+			UPDATE items SET result = $3, reason = $4 WHERE queue = $1 AND serial = $2`,
+			c.queue, e.Item, e.Report.Kind, e.Report.Reason); err != nil {
+			return err
+		}
+	}
+	var id int64
+	if err := c.tx.QueryRow(ctx, `
+		INSERT INTO effects (queue, effect) VALUES ($1, $2) RETURNING id`, c.queue, e).Scan(&id); err != nil {
+		return err
+	}
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id})
+}
+
+// Effect gives a stored effect.
+func (s *Store) Effect(ctx context.Context, id int64) (record.Effect, error) {
+	return one[record.Effect](ctx, s.pool, `
+		SELECT id, queue, effect, created_at, done_at, error, message FROM effects WHERE id = $1`, id)
+}
+
+// EffectDone notes that an effect was carried out, or why it was given up.
+func (s *Store) EffectDone(ctx context.Context, id int64, message, cause string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE effects SET done_at = now(), message = $2, error = $3 WHERE id = $1`, id, message, cause)
+	return err
+}
+
+// Submission gives a submission.
+func (s *Store) Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error) {
+	return one[record.Submission](ctx, s.pool, `
+		SELECT queue, item, serial, buildset, changes, result, outcome, created_at, ended_at
+		FROM submissions WHERE queue = $1 AND item = $2 AND serial = $3`, queue, item, serial)
+}
+
+// Submitted records a submit's outcome, once: a second outcome is ErrStale.
+func (s *Store) Submitted(ctx context.Context, sub record.Submission, out gate.SubmitOutcome) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE submissions SET result = $4, outcome = $5, ended_at = now()
+			WHERE queue = $1 AND item = $2 AND serial = $3 AND result IS NULL`,
+			sub.Queue, sub.Item, sub.Serial, out.Result, out)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrStale
+		}
+		return decide(ctx, tx, sub.Queue)
+	})
+}
+
+// CloseQueue puts a finished check aside.
+func (s *Store) CloseQueue(ctx context.Context, name string, closed bool) error {
+	_, err := s.pool.Exec(ctx, `UPDATE queues SET closed = $2 WHERE name = $1 AND closed <> $2`, name, closed)
+	return err
+}

@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"sluice/internal/record"
+)
+
+// TaskTimeout is how long one try at a task may take. River rescues by elapsed
+// time and has no heartbeat, so whatever is long is a job under a lease instead.
+const TaskTimeout = 10 * time.Minute
+
+// Later is an error that asks for the task to be done again after a while,
+// without counting as a failure.
+type Later struct {
+	After time.Duration
+	Why   string
+}
+
+func (l Later) Error() string { return fmt.Sprintf("later, after %s: %s", l.After, l.Why) }
+
+// taskArgs is a task as River stores it.
+type taskArgs struct {
+	record.Task
+}
+
+// Kind is the name of the tasks in River's table.
+func (taskArgs) Kind() string { return "sluice_task" }
+
+// taskWorker hands a task to the service.
+type taskWorker struct {
+	river.WorkerDefaults[taskArgs]
+	do func(context.Context, record.Task) error
+}
+
+// Work carries out one task.
+func (w *taskWorker) Work(ctx context.Context, j *river.Job[taskArgs]) error {
+	err := w.do(ctx, j.Args.Task)
+	var later Later
+	if errors.As(err, &later) {
+		return river.JobSnooze(later.After)
+	}
+	return err
+}
+
+// NextRetry keeps retries close together at first: a Gerrit that restarts is back within a minute.
+func (w *taskWorker) NextRetry(j *river.Job[taskArgs]) time.Time {
+	return time.Now().Add(min(5*time.Minute, time.Second<<min(j.Attempt, 9)))
+}
+
+// Timeout bounds one try.
+func (w *taskWorker) Timeout(*river.Job[taskArgs]) time.Duration { return TaskTimeout }
+
+// Periodic is a task that is enqueued again and again, by one replica at a time.
+type Periodic struct {
+	Every time.Duration
+	Task  record.Task
+}
+
+// work is the River client of this process.
+type work struct {
+	client *river.Client[pgx.Tx]
+}
+
+// StartWork begins to carry out tasks with do, which may be called from several
+// goroutines and must be idempotent. Without it the store only enqueues.
+func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context.Context, record.Task) error, periodic []Periodic) error {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &taskWorker{do: do})
+	var jobs []*river.PeriodicJob
+	for _, p := range periodic {
+		jobs = append(jobs, river.NewPeriodicJob(river.PeriodicInterval(p.Every), func() (river.JobArgs, *river.InsertOpts) {
+			return taskArgs{p.Task}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: pendingStates}}
+		}, &river.PeriodicJobOpts{RunOnStart: true}))
+	}
+	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
+		Logger:               log,
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
+		Workers:              workers,
+		PeriodicJobs:         jobs,
+		JobTimeout:           TaskTimeout,
+		RescueStuckJobsAfter: TaskTimeout + time.Minute,
+		FetchCooldown:        5 * time.Millisecond,
+		FetchPollInterval:    time.Second,
+		MaxAttempts:          1000,
+	})
+	if err != nil {
+		return fmt.Errorf("start the work on effects: %w", err)
+	}
+	s.work = &work{client: client}
+	return client.Start(ctx)
+}
+
+var pendingStates = []rivertype.JobState{
+	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+	rivertype.JobStateRunning, rivertype.JobStateScheduled,
+}
+
+// StopWork lets the tasks that run come to their end, until ctx is over.
+func (s *Store) StopWork(ctx context.Context) error {
+	if s.work == nil {
+		return nil
+	}
+	return s.work.client.StopAndCancel(ctx)
+}
+
+// enqueue adds a task within tx.
+func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, t record.Task) error {
+	if s.work == nil {
+		client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{})
+		if err != nil {
+			return err
+		}
+		_, err = client.InsertTx(ctx, tx, taskArgs{t}, nil)
+		return err
+	}
+	_, err := s.work.client.InsertTx(ctx, tx, taskArgs{t}, nil)
+	return err
+}
+
+// Enqueue adds a task.
+func (s *Store) Enqueue(ctx context.Context, t record.Task) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.enqueue(ctx, tx, t) })
+}
+
+// Locked runs f while this process holds the named lock among all replicas; it
+// waits for it.
+func (s *Store) Locked(ctx context.Context, name string, f func(context.Context) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, name); err != nil {
+		return fmt.Errorf("lock %s: %w", name, err)
+	}
+	defer func() {
+		if _, err := conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(hashtextextended($1, 0))`, name); err != nil {
+			_ = conn.Conn().Close(context.WithoutCancel(ctx)) // the lock goes with the connection
+		}
+	}()
+	return f(ctx)
+}
