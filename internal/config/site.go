@@ -105,8 +105,8 @@ type Upstream struct {
 	URL string `yaml:"url" check:"url"`
 	// Suites are the APT suites to use (deb with path or url).
 	Suites []string `yaml:"suites"`
-	// Components are the APT components to use (deb with path or url).
-	Components []string `yaml:"components" default:"[main]"`
+	// Components are the APT components to use (deb with path or url); main unless they are said.
+	Components []string `yaml:"components"`
 	// Key is the file of the public keys that it is signed with, armoured or binary. Without it a url is refused, unless trusted says otherwise; a path is trusted.
 	Key string `yaml:"key" check:"file"`
 	// Trusted means that signatures are not checked: for a repository of one's own that is unsigned.
