@@ -202,7 +202,7 @@ type Project struct {
 	// Branch is a glob of branch names, without refs/heads/.
 	Branch string `yaml:"branch" default:"\"**\"" check:"glob"`
 	// Releases are what these branches feed; empty: changes are gated without building anything.
-	Releases []string `yaml:"releases" required:"true" ref:"release"`
+	Releases []string `yaml:"releases" required:"key" ref:"release"`
 	// Queue is the name of the gate's queue; the first one unless it is said.
 	Queue string `yaml:"queue" ref:"queue"`
 	// Packaging is the folder in the project that holds debian/ or the spec. When it is set, a package file cannot say another.
