@@ -94,7 +94,7 @@ func preset(v reflect.Value) {
 
 func (d *decoder) record(v reflect.Value, n *node, path string) {
 	if n.kind != mapNode {
-		d.failAt(n.pos, "%s is %s; it must be a map of keys and values", subject(path), n.kind)
+		d.failAt(n.pos, "%s is %s; it must be a map of keys and values", subject(path), n)
 		return
 	}
 	fields := fieldsOf(v.Type())
@@ -108,10 +108,14 @@ func (d *decoder) record(v reflect.Value, n *node, path string) {
 		given[p.key] = true
 		d.value(v.Field(fields[i].index), p.value, join(path, p.key), fields[i])
 	}
+	var lacks []string
 	for _, f := range fields {
 		if f.required != "" && !given[f.key] {
-			d.failAt(n.pos, "%s lacks %q, which must be given", subject(path), f.key)
+			lacks = append(lacks, strconv.Quote(f.key))
 		}
+	}
+	if len(lacks) > 0 {
+		d.failAt(n.pos, "%s lacks %s, which must be given", subject(path), enumerate(lacks, "and"))
 	}
 }
 
@@ -121,7 +125,7 @@ func (d *decoder) unknown(p pair, fields []field) string {
 	for i, f := range fields {
 		keys[i] = f.key
 	}
-	if d.foreign && nearest(p.key, keys) == "" {
+	if d.foreign {
 		site := fieldsOf(reflect.TypeFor[Site]())
 		if slices.ContainsFunc(site, func(f field) bool { return f.key == p.key }) {
 			d.failAt(p.pos, "key %q belongs in the site file; a package file adds to what the site demands, and never takes away", p.key)
@@ -175,7 +179,7 @@ func (d *decoder) value(v reflect.Value, n *node, path string, f field) {
 
 func (d *decoder) slice(v reflect.Value, n *node, path string, f field) {
 	if n.kind != listNode {
-		d.failAt(n.pos, "%s is %s; it must be a list: [%s]", subject(path), n.kind, example(n))
+		d.failAt(n.pos, "%s is %s; it must be a list: [%s]", subject(path), n, example(n))
 		return
 	}
 	if len(n.items) == 0 && f.required == "true" {
@@ -226,7 +230,7 @@ func identity(v reflect.Value) (name, key string) {
 
 func (d *decoder) mapOf(v reflect.Value, n *node, path string) {
 	if n.kind != mapNode {
-		d.failAt(n.pos, "%s is %s; it must be a map: {name: value}", subject(path), n.kind)
+		d.failAt(n.pos, "%s is %s; it must be a map: {name: value}", subject(path), n)
 		return
 	}
 	out := reflect.MakeMap(v.Type())
@@ -240,7 +244,7 @@ func (d *decoder) mapOf(v reflect.Value, n *node, path string) {
 
 func (d *decoder) scalar(v reflect.Value, n *node, path string, f field) {
 	if n.kind == listNode || n.kind == mapNode {
-		d.failAt(n.pos, "%s is %s; it must be %s", subject(path), n.kind, wanted(v, f))
+		d.failAt(n.pos, "%s is %s; it must be %s", subject(path), n, wanted(v, f))
 		return
 	}
 	switch v.Type() {
@@ -365,7 +369,7 @@ func (d *decoder) secret(v reflect.Value, n *node, path string) {
 	if p.key != "file" && p.key != "env" {
 		d.hide(p.value)
 	}
-	if p.value.kind == listNode || p.value.kind == mapNode || p.value.text == "" && p.key != "value" {
+	if slices.Contains([]kind{nullNode, listNode, mapNode}, p.value.kind) || p.value.text == "" && p.key != "value" {
 		d.failAt(p.pos, "%s is a secret; %s", subject(path), forms)
 		return
 	}

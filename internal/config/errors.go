@@ -207,7 +207,7 @@ func clip(line string, caret int) (string, int) {
 
 // nearest returns the word that text was most likely meant to be, or "".
 func nearest(text string, words []string) string {
-	best, least := "", len([]rune(text))/3+2
+	best, least := "", max(1, len([]rune(text))/3)+1
 	for _, word := range words {
 		if strings.EqualFold(word, text) {
 			return word
@@ -233,7 +233,15 @@ func instead(text string, words []string) string {
 	if len(words) > 24 {
 		words = append(slices.Clone(words[:24]), "…")
 	}
-	return "it can be " + strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+	return "it can be " + enumerate(words, "or")
+}
+
+// enumerate writes "a, b and c".
+func enumerate(words []string, last string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
 // distance is Damerau and Levenshtein's (optimal string alignment): how many

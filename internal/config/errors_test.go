@@ -27,6 +27,7 @@ func minimal(t *testing.T, except string) string {
 	}
 	var out []string
 	for _, section := range strings.Split(string(text), "\n\n") {
+		section = section[max(0, strings.LastIndex("\n"+section, "\ngerrit:")):]
 		if key, _, _ := strings.Cut(section, ":"); !strings.Contains("\n"+except, "\n"+strings.TrimSpace(key)+":") {
 			out = append(out, section)
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -52,6 +53,14 @@ type node struct {
 	items []*node
 }
 
+// String names a node in a sentence: `"updates"`, "a list".
+func (n *node) String() string {
+	if n.kind == nullNode || n.kind == listNode || n.kind == mapNode || len(n.text) > 80 || strings.Contains(n.text, "\n") {
+		return n.kind.String()
+	}
+	return strconv.Quote(n.text)
+}
+
 type pair struct {
 	key   string
 	pos   Pos
@@ -82,7 +91,11 @@ func (s *source) read(text string, limit int) *node {
 		return nil
 	}
 	c := &converter{source: s, anchors: map[string]*node{}}
-	return c.convert(bodies[0], 0)
+	n := c.convert(bodies[0], 0)
+	if c.nodes > maxNodes {
+		return nil
+	}
+	return n
 }
 
 // clean refuses what no configuration holds, before the parser meets it.
@@ -96,6 +109,11 @@ func (s *source) clean(text string, limit int) (string, bool) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	line, column := 1, 1
 	for i, r := range text {
+		if r == '\t' && column == 1 && !blank(text[i:]) {
+			s.lines = strings.Split(text, "\n")
+			s.failAt(Pos{s.name, line, column}, "this line begins with a tab; YAML is indented with spaces")
+			return "", false
+		}
 		bad := r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD")
 		if bad || r == '\r' || (r != '\n' && r != '\t' && unicode.IsControl(r)) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
 			s.lines = nil
@@ -109,6 +127,13 @@ func (s *source) clean(text string, limit int) (string, bool) {
 	}
 	s.lines = strings.Split(text, "\n")
 	return text, true
+}
+
+// blank reports whether a line holds nothing, or a comment.
+func blank(rest string) bool {
+	line, _, _ := strings.Cut(rest, "\n")
+	line = strings.TrimSpace(line)
+	return line == "" || line[0] == '#'
 }
 
 // parse runs the YAML parser, which must not bring the service down: nesting
@@ -253,7 +278,10 @@ func (c *converter) mapping(n ast.Node, values []*ast.MappingValueNode, depth in
 		}
 		key := c.convert(v.Key, depth+1)
 		value := c.convert(v.Value, depth+1)
-		if key == nil || key.kind == listNode || key.kind == mapNode {
+		if key == nil {
+			continue // told already
+		}
+		if key.kind == listNode || key.kind == mapNode {
 			c.failAt(pos, "a key is a word")
 			continue
 		}
