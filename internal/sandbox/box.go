@@ -76,7 +76,7 @@ func (m *Manager) newBox(opt BoxOptions, host *hostTools) (*Box, error) {
 
 	opt.Limits = orLimits(opt.Limits, m.opt.Limits)
 	b := &Box{m: m, opt: opt, host: host, dir: filepath.Join(m.dir, "boxes", id), group: m.groupPrefix() + id, closed: make(chan struct{})}
-	for _, d := range []string{b.dir, b.Upper(), b.dir + "/work", b.merged()} {
+	for _, d := range []string{b.dir, b.Upper(), b.dir + "/work", b.dir + "/merged"} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, setup("making box "+opt.Name, err)
 		}

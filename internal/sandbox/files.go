@@ -201,6 +201,15 @@ func (b *Box) CopyOut(name string, w io.Writer) (int64, error) {
 	return io.Copy(w, f)
 }
 
+// exists reports whether name leads to a file of any kind.
+func (b *Box) exists(name string) bool {
+	f, err := b.root.open(name, unix.O_PATH, 0)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
+}
+
 // FileInfo is one entry of List.
 type FileInfo struct {
 	Name string      // without its directory

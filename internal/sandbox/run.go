@@ -79,6 +79,7 @@ type process struct {
 	box     *Box
 	c       Command
 	cmd     *exec.Cmd
+	pid     int      // of init
 	life    *os.File // our end: init dies when it closes
 	status  *os.File // init's answer
 	group   *cgroup
@@ -119,11 +120,12 @@ func (b *Box) start(c Command) (p *process, err error) {
 		p.cmd = nil
 		return p, fmt.Errorf("new namespaces: %w", err)
 	}
-	if err := p.group.add(p.cmd.Process.Pid); err != nil {
+	p.pid = p.cmd.Process.Pid
+	if err := p.group.add(p.pid); err != nil {
 		return p, err
 	}
 	if c.Repositories {
-		if p.network, err = listen(p.cmd.Process.Pid, b.opt.Repositories); err != nil {
+		if p.network, err = listen(p.pid, b.opt.Repositories); err != nil {
 			return p, err
 		}
 	}

@@ -56,9 +56,9 @@ func (p *process) watch(stop <-chan struct{}, over chan<- *LimitError) {
 // that they use (0 if a control group counts them).
 func (p *process) usage() (processes, memory int64) {
 	if p.group != nil {
-		return p.group.count("pids/pids.current", "") - initThreads(p.cmd.Process.Pid), 0
+		return p.group.count("pids/pids.current", "") - initThreads(p.pid), 0
 	}
-	all := descendants(p.cmd.Process.Pid, p.box.opt.Limits.Processes+64)
+	all := descendants(p.pid, p.box.opt.Limits.Processes+64)
 	for _, pid := range all {
 		memory += anonymous(pid)
 	}
