@@ -108,11 +108,13 @@ type Policy struct {
 
 // State is one queue. It is stored whole; its row carries a version.
 type State struct {
-	Queue  string  `json:"queue"`
-	Kind   Kind    `json:"kind"`
-	Window int     `json:"window"`
-	Paused *Note   `json:"paused,omitempty"`
-	Items  []*Item `json:"items"`
+	Queue string `json:"queue"`
+	Kind  Kind   `json:"kind"`
+	// Change is the one that an Independent queue checks; "" in a Dependent one.
+	Change ChangeID `json:"change,omitempty"`
+	Window int      `json:"window"`
+	Paused *Note    `json:"paused,omitempty"`
+	Items  []*Item  `json:"items"`
 	// Held are changes that an administrator took out: they do not come back
 	// by themselves until a new patch set or an enqueue (G20).
 	Held map[ChangeID]Note `json:"held,omitempty"`
@@ -131,6 +133,8 @@ type Note struct {
 	Who string    `json:"who"`
 	Why string    `json:"why"`
 	At  time.Time `json:"at"`
+	// PatchSet that a hold or a forced entry is about: a newer one ends it.
+	PatchSet int `json:"patch_set,omitempty"`
 }
 
 // Done is a patch set that had its final report.
@@ -138,6 +142,12 @@ type Done struct {
 	PatchSet int        `json:"patch_set"`
 	At       time.Time  `json:"at"`
 	Result   ReportKind `json:"result"`
+	// Reason is the report's own, for Explain.
+	Reason string `json:"reason,omitempty"`
+	// Again: an administrator let it enter again; it is tested as a retry.
+	Again bool `json:"again,omitempty"`
+	// Ahead is, of a check, what stood under the patch set when it was checked.
+	Ahead []Ref `json:"ahead,omitempty"`
 }
 
 // Item is one place in a queue: a change, or several that merge together.
@@ -156,6 +166,14 @@ type Item struct {
 	// Verify: the item has merged past what was tested (G16); its merged tree is
 	// being put through all voting jobs, and the queue waits behind it.
 	Verify bool `json:"verify,omitempty"`
+	// Submits counts the submits decided so far: the last one's serial.
+	Submits int `json:"submits,omitempty"`
+	// Attempts counts the buildsets made so far.
+	Attempts int `json:"attempts,omitempty"`
+	// Refresh counts how often its base was found moved (G15).
+	Refresh int `json:"refresh,omitempty"`
+	// Retry: an administrator asked to run it again; its next buildset says so.
+	Retry bool `json:"retry,omitempty"`
 	// Rebases counts how often a restricted item was passed by (G25).
 	Rebases int `json:"rebases,omitempty"`
 }
@@ -169,6 +187,13 @@ type Buildset struct {
 	// Refresh counts how often the base below the stack was resolved again
 	// because a tip moved past the gate (G15).
 	Refresh int `json:"refresh,omitempty"`
+	// Retry: asked for by an administrator; failures are run again, not reused.
+	Retry bool `json:"retry,omitempty"`
+	// Overtaken: something landed that is not in Stack, so what passes on it
+	// proves nothing any more; a failure that was settled before stands.
+	Overtaken bool `json:"overtaken,omitempty"`
+	// RestCancelled: CancelRest has been decided.
+	RestCancelled bool `json:"rest_cancelled,omitempty"`
 }
 
 // Submit is a submit in flight.
@@ -282,10 +307,15 @@ type Effect struct {
 	// StackItems are the items of Stack that are still in the queue, in order.
 	StackItems []ItemID `json:"stack_items,omitempty"`
 	// Submit serial, for Submit.
-	Serial int    `json:"serial,omitempty"`
+	Serial int `json:"serial,omitempty"`
+	// Verify, for Prepare: Changes have merged already; their merged tree goes
+	// through all voting jobs (G16). Retry: failures are run again, not reused.
+	Verify bool   `json:"verify,omitempty"`
+	Retry  bool   `json:"retry,omitempty"`
 	Report Report `json:"report,omitzero"`
-	// Command that was obeyed or refused, with the answer in Text.
+	// Command that was obeyed or, with Refused, not; the answer is in Text.
 	Command int64  `json:"command,omitempty"`
+	Refused bool   `json:"refused,omitempty"`
 	Text    string `json:"text,omitempty"`
 }
 

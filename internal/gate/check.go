@@ -1,0 +1,122 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+)
+
+// check decides a queue of its own for one change: each patch set is tested once
+// on the tips and its own unmerged needs (G6), and again when one of those has a
+// new patch set.
+func (d *decider) check() {
+	c, ok := d.f.Changes[d.s.Change]
+	if !ok {
+		return
+	}
+	ahead := d.unmerged(&c)
+	if len(d.s.Items) > 0 && len(d.s.Items[0].Changes) > 0 && !d.keepCheck(d.s.Items[0], &c, ahead) {
+		return
+	}
+	if len(d.s.Items) == 0 {
+		if !d.wantsCheck(&c, ahead) {
+			return
+		}
+		d.admit([]Ref{refOf(c)}).Ahead = ahead
+	}
+	it := d.s.Items[0]
+	if it.Buildset == nil {
+		if d.s.Paused == nil {
+			d.prepare(it, nil)
+		}
+		return
+	}
+	d.attempt(it, nil, true)
+	d.concludeCheck(it)
+}
+
+// keepCheck ends a check that has nothing to say any more, and moves one onto
+// its needs' new patch sets. It says whether the item still stands.
+func (d *decider) keepCheck(it *Item, c *Change, ahead []Ref) bool {
+	why := ""
+	r := it.Changes[0]
+	held, out := d.held(c)
+	switch {
+	case c.Status == Merged:
+		why = "has merged"
+	case c.Status == Abandoned:
+		why = "was abandoned"
+	case c.Status != Open:
+		why = "is gone"
+	case c.PatchSet != r.PatchSet, c.Revision != r.Revision, c.Lane != r.Lane:
+		why = fmt.Sprintf("has a new patch set (%d)", c.PatchSet)
+	case out:
+		why = "was taken out by " + held.by()
+	}
+	if why != "" {
+		d.leave([]exit{{it, Report{Kind: ReportDequeued, Reason: why}}})
+		return d.changed && c.Status == Open
+	}
+	if reshaped(it.Ahead, ahead) {
+		it = d.edit(d.drop(it))
+		it.Ahead = ahead
+	}
+	return true
+}
+
+// wantsCheck says that the change, as it is, has not been checked.
+func (d *decider) wantsCheck(c *Change, ahead []Ref) bool {
+	if _, held := d.held(c); c.Status != Open || held {
+		return false
+	}
+	done, ok := d.s.Done[c.ID]
+	return !ok || done.Again || done.PatchSet != c.PatchSet || reshaped(done.Ahead, ahead)
+}
+
+// reshaped says that a need that stood under a check has another patch set now.
+// One that has merged, or was abandoned, does not make the check run again.
+func reshaped(was, is []Ref) bool {
+	return slices.ContainsFunc(is, func(r Ref) bool {
+		i := slices.IndexFunc(was, func(w Ref) bool { return w.ID == r.ID })
+		return i < 0 || was[i].PatchSet != r.PatchSet
+	})
+}
+
+// concludeCheck tells the result once all jobs have ended, the non-voting too.
+func (d *decider) concludeCheck(it *Item) {
+	v := d.verdict(it)
+	if !v.ended || v.outcome == testing {
+		return
+	}
+	r := Report{Kind: ReportPassed}
+	if v.outcome != passed {
+		r = d.blame(it, v)
+	}
+	d.leave([]exit{{it, r}})
+	for _, c := range it.Changes {
+		done := d.s.Done[c.ID]
+		done.Ahead = it.Ahead
+		d.finish(c.ID, done)
+	}
+}
+
+// unmerged lists the change's own open needs, each after those that it needs
+// itself, whatever queue they are of. A parent that has a newer patch set than
+// the change stands on is left out: the change brings the older one along.
+func (d *decider) unmerged(c *Change) []Ref {
+	var refs []Ref
+	seen := map[ChangeID]bool{c.ID: true}
+	var walk func(c *Change)
+	walk = func(c *Change) {
+		for _, n := range c.Needs {
+			on, ok := d.f.Changes[n.ID]
+			if !ok || seen[n.ID] || on.Status != Open || d.need(c, n) == needOutdated {
+				continue
+			}
+			seen[n.ID] = true
+			walk(&on)
+			refs = append(refs, refOf(on))
+		}
+	}
+	walk(c)
+	return refs
+}

@@ -1,0 +1,206 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+)
+
+// exit is an item that leaves without having landed.
+type exit struct {
+	item   *Item
+	report Report
+}
+
+// judge takes out the items whose changes may not stand in the queue any more:
+// a new patch set, a lost vote, a need that is gone; and, since they come later
+// in the order, those that need them (G18). An item with a submit in flight is
+// judged after its outcome.
+func (d *decider) judge() {
+	var exits []exit
+	out := map[ItemID]bool{}
+	for _, it := range slices.Clone(d.s.Items) {
+		if it.Submit != nil || it.Verify {
+			continue
+		}
+		if why, merged := d.lost(it, out); merged {
+			d.byItself(it, out)
+		} else if why != "" {
+			out[it.ID] = true
+			for _, c := range it.Changes {
+				d.left[c.ID] = why
+			}
+			exits = append(exits, exit{it, Report{Kind: ReportDequeued, Reason: why}})
+		}
+	}
+	d.leave(exits)
+}
+
+// lost says why an item may not stay, in words that start with "it" or a number
+// understood; merged says that one of its changes has merged past the gate.
+// out are those that leave with this judgement.
+func (d *decider) lost(it *Item, out map[ItemID]bool) (why string, merged bool) {
+	for _, r := range it.Changes {
+		c, ok := d.f.Changes[r.ID]
+		if !ok {
+			continue // never read: the facts are to hold it, nothing is concluded
+		}
+		if d.hasMerged(r.ID) {
+			return "", true
+		}
+		w := d.changedSince(r, &c)
+		if w == "" {
+			w = d.lostNeed(it, &c, out)
+		}
+		if w != "" && why == "" {
+			why = w
+			if len(it.Changes) > 1 {
+				why = name(r.Number) + " " + w
+			}
+		}
+	}
+	return why, false
+}
+
+// changedSince compares a change with what of it stands in the queue.
+func (d *decider) changedSince(r Ref, c *Change) string {
+	if c.Status == Open {
+		switch {
+		case c.PatchSet != r.PatchSet, c.Revision != r.Revision:
+			return fmt.Sprintf("has a new patch set (%d)", c.PatchSet)
+		case c.Queue == d.s.Queue && c.Lane != r.Lane:
+			return "was moved to the branch " + c.Lane.Branch
+		}
+	}
+	return d.unfit(c)
+}
+
+// lostNeed says which need of a change does not stand ahead of it any more.
+func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
+	for _, n := range c.Needs {
+		s := d.need(c, n)
+		if s != needHere {
+			if w := d.refusal(n, s); w != "" {
+				return w
+			}
+			continue
+		}
+		on := d.standing(n.ID)
+		switch {
+		case on == nil || out[on.ID]:
+			if w := d.left[n.ID]; w != "" {
+				return fmt.Sprintf("needs %s, which %s", d.call(n), w)
+			}
+			if done, ok := d.s.Done[n.ID]; ok {
+				return fmt.Sprintf("needs %s, which %s", d.call(n), done.Result.past())
+			}
+			return fmt.Sprintf("needs %s, which is not in the queue", d.call(n))
+		case on.ID != it.ID && d.at(on.ID) > d.at(it.ID):
+			return fmt.Sprintf("needs %s, which stands behind it", d.call(n))
+		}
+	}
+	return ""
+}
+
+// past is a report as a clause: "#12 …".
+func (k ReportKind) past() string {
+	switch k {
+	case ReportFailed:
+		return "failed its tests"
+	case ReportConflict:
+		return "does not merge"
+	case ReportRefused:
+		return "Gerrit refused to submit"
+	case ReportError:
+		return "could not be tested"
+	case ReportDequeued:
+		return "left the queue"
+	case ReportMerged, ReportBypassed, ReportPublished:
+		return "has merged"
+	case ReportPassed:
+		return "passed"
+	}
+	return string(k)
+}
+
+// leave removes items that did not land. Each gets its one final report; what
+// stood behind it is tested again without it.
+func (d *decider) leave(exits []exit) {
+	if len(exits) == 0 {
+		return
+	}
+	gone := map[ItemID]bool{}
+	for _, e := range exits {
+		gone[e.item.ID] = true
+	}
+	d.dropAbove(gone)
+	for _, e := range exits {
+		it := d.item(e.item.ID)
+		e.report.Final = true
+		if b := it.Buildset; b != nil && !d.verdict(it).ended {
+			d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: b.ID})
+		}
+		d.tell(it, e.report)
+		d.emit(Effect{Kind: Leave, Item: it.ID, Changes: it.Changes})
+		for _, c := range it.Changes {
+			delete(d.place, c.ID)
+			d.note(c, e.report)
+		}
+	}
+	d.s.Items = slices.DeleteFunc(d.s.Items, func(it *Item) bool { return gone[it.ID] })
+	d.stale = true
+}
+
+// note remembers a final report about a patch set, so that it does not enter
+// again by itself. One that only lost something comes back when that is mended.
+func (d *decider) note(c Ref, r Report) {
+	if r.Kind == ReportDequeued {
+		return
+	}
+	d.unforce(c.ID)
+	if r.Kind == ReportBypassed || d.s.Done[c.ID].Result == ReportMerged {
+		r.Kind = ReportMerged // whatever was said of it, it is on the branch
+	}
+	d.finish(c.ID, Done{PatchSet: c.PatchSet, At: d.f.Now, Result: r.Kind, Reason: r.Reason})
+	d.left[c.ID] = r.Kind.past()
+}
+
+func (d *decider) tell(it *Item, r Report) {
+	e := Effect{Kind: Tell, Item: it.ID, Changes: it.Changes, Report: r}
+	if it.Buildset != nil {
+		e.Buildset = it.Buildset.ID
+	}
+	d.emit(e)
+}
+
+// drop ends the present attempt of an item: it proves nothing any more.
+func (d *decider) drop(it *Item) *Item {
+	if it.Buildset == nil {
+		return it
+	}
+	it = d.edit(it)
+	if it.Buildset.Overtaken && d.restricted(it) {
+		it.Rebases++
+	}
+	d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: it.Buildset.ID})
+	it.Buildset = nil
+	it.FellOut = false
+	return it
+}
+
+// dropAbove drops each attempt that has one of these items in its stack. So an
+// item that is named in a stack and not in the queue has always landed.
+func (d *decider) dropAbove(below map[ItemID]bool) {
+	for _, it := range d.s.Items {
+		if it.Buildset == nil || it.Submit != nil || below[it.ID] {
+			continue
+		}
+		if slices.ContainsFunc(it.Buildset.Stack, func(id ItemID) bool { return below[id] }) {
+			d.drop(it)
+		}
+	}
+}
+
+// restricted says whether an item holds a change that not everyone may read.
+func (d *decider) restricted(it *Item) bool {
+	return slices.ContainsFunc(it.Changes, func(r Ref) bool { return d.f.Changes[r.ID].Restricted })
+}

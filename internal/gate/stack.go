@@ -1,0 +1,166 @@
+package gate
+
+import "slices"
+
+// patience is how often a restricted item is passed by before it holds the queue (G25).
+const patience = 3
+
+// restack gives each active item the base that it is to be tested on: the
+// nearest good item ahead and all that one stands behind (G6, G7, G9). An
+// attempt on another base is dropped, save one whose failure is settled.
+func (d *decider) restack() {
+	verifying := slices.ContainsFunc(d.s.Items, func(it *Item) bool { return it.Verify })
+	var all, public []ItemID
+	bad := map[ItemID]bool{}
+	for i := range d.s.Items {
+		it := d.s.Items[i]
+		active := i < d.s.Window
+		if !active && it.Buildset == nil {
+			continue
+		}
+		restricted := d.restricted(it)
+		base := public
+		if restricted {
+			base = all
+		}
+		switch {
+		case it.Verify:
+			base = nil
+			if it.Buildset == nil && d.s.Paused == nil {
+				d.prepare(it, nil)
+			}
+			continue
+		case it.Submit != nil:
+		case verifying:
+			if !d.decided(it) {
+				d.drop(it)
+			}
+			continue
+		case d.heldBy(it, bad) != 0:
+			d.drop(it)
+			bad[it.ID] = true
+			continue
+		case !d.attempt(it, base, active):
+			bad[it.ID] = true
+			continue
+		}
+		all = append(all, it.ID)
+		if !restricted {
+			public = append(public, it.ID)
+		}
+	}
+}
+
+// attempt brings one item's attempt onto the base and says whether others may
+// stand behind it.
+func (d *decider) attempt(it *Item, base []ItemID, active bool) bool {
+	if it.Buildset != nil && d.outdated(it, base) && !d.decided(it) {
+		it = d.drop(it)
+	}
+	if fell := it.Buildset != nil && !active; fell != it.FellOut {
+		it = d.edit(it)
+		it.FellOut = fell
+	}
+	if it.Buildset == nil {
+		if active && d.s.Paused == nil {
+			d.prepare(it, base)
+		}
+		return true
+	}
+	v := d.verdict(it)
+	if v.over && !v.ended && d.f.Policy.FailFast && !it.Buildset.RestCancelled {
+		it = d.edit(it)
+		it.Buildset.RestCancelled = true
+		d.emit(Effect{Kind: CancelRest, Item: it.ID, Buildset: it.Buildset.ID})
+	}
+	return v.good()
+}
+
+// decided says that an item's failure is its own: it fails, and nothing unmerged
+// is under it. It is not tested again by itself (G11).
+func (d *decider) decided(it *Item) bool {
+	return it.Buildset != nil && d.settled(it) && !d.verdict(it).good()
+}
+
+// outdated says that an attempt does not stand on the base that it should: what
+// of its stack has not landed is not the base, or something else has landed.
+func (d *decider) outdated(it *Item, base []ItemID) bool {
+	b := it.Buildset
+	landed := len(b.Stack) - len(base)
+	if b.Overtaken || landed < 0 || !slices.Equal(b.Stack[landed:], base) {
+		return true
+	}
+	return slices.ContainsFunc(b.Stack[:landed], func(id ItemID) bool { return d.at(id) >= 0 })
+}
+
+// heldBy returns the failing item ahead that one of the item's changes needs, 0
+// when there is none (G11).
+func (d *decider) heldBy(it *Item, bad map[ItemID]bool) ItemID {
+	if len(bad) == 0 {
+		return 0
+	}
+	for _, r := range it.Changes {
+		for _, n := range d.f.Changes[r.ID].Needs {
+			if on := d.place[n.ID]; bad[on] {
+				return on
+			}
+		}
+	}
+	return 0
+}
+
+// prepare begins a new attempt of an item on a base.
+func (d *decider) prepare(it *Item, base []ItemID) {
+	it = d.edit(it)
+	it.Attempts++
+	it.FellOut = false
+	it.Buildset = &Buildset{ID: d.s.NextBuildset, Stack: slices.Clone(base), Refresh: it.Refresh, Retry: it.Retry}
+	it.Retry = false
+	d.s.NextBuildset++
+	e := Effect{
+		Kind: Prepare, Item: it.ID, Buildset: it.Buildset.ID, Changes: it.Changes,
+		StackItems: slices.Clone(base), Stack: slices.Clone(it.Ahead),
+		Verify: it.Verify, Retry: it.Buildset.Retry,
+	}
+	for _, id := range base {
+		e.Stack = append(e.Stack, d.item(id).Changes...)
+	}
+	d.emit(e)
+	if it.Attempts == 1 && !it.Verify {
+		d.tell(it, Report{Kind: ReportStarted})
+	}
+}
+
+// report tells of the failures that are settled and complete, and takes those
+// items out (G11). What merged past the gate is reported when its jobs have ended.
+func (d *decider) report() {
+	var exits []exit
+	for _, it := range d.s.Items {
+		if it.Buildset == nil || it.Submit != nil {
+			continue
+		}
+		v := d.verdict(it)
+		switch {
+		case it.Verify:
+			if v.ended || v.outcome == passed {
+				d.verified(it, v)
+				return
+			}
+		case !v.good() && v.ended && d.settled(it):
+			exits = append(exits, exit{it, d.blame(it, v)})
+		}
+	}
+	d.leave(exits)
+}
+
+// blame words a failure, and narrows the window for one of its tests (G7).
+func (d *decider) blame(it *Item, v verdict) Report {
+	switch v.outcome {
+	case conflict:
+		return Report{Kind: ReportConflict, Reason: v.why, Conflict: d.f.Buildsets[it.Buildset.ID].Conflict}
+	case errored:
+		return Report{Kind: ReportError, Reason: v.why}
+	}
+	d.resize(d.s.Window / 2)
+	return Report{Kind: ReportFailed, Reason: v.why}
+}

@@ -1,0 +1,130 @@
+package gate
+
+// outcome is what the jobs of a buildset say so far.
+type outcome int
+
+const (
+	testing  outcome = iota // not known yet
+	passed                  // each voting job passed or does not apply, one passed at least (G14)
+	failing                 // a voting job failed, or fails already; or no job could be planned (G9)
+	conflict                // it does not merge onto its base (G8)
+	errored                 // a voting job has no verdict for a reason outside the change (G12)
+)
+
+// verdict is the outcome of a buildset with its reason.
+type verdict struct {
+	outcome
+	// ended: nothing of the buildset runs any more, so that a report is complete.
+	ended bool
+	// over: a voting job has ended as failed, so that fail-fast may cancel the rest.
+	over bool
+	why  string
+}
+
+// good is said of what others may stand behind: it does not fail so far.
+func (v verdict) good() bool { return v.outcome == testing || v.outcome == passed }
+
+// final says that a job has ended.
+func (s JobState) final() bool {
+	switch s {
+	case JobPassed, JobFailed, JobError, JobCancelled, JobNotApplicable:
+		return true
+	}
+	return false
+}
+
+// read sums up what is known of a buildset.
+func (b BuildsetFacts) read() verdict {
+	switch {
+	case b.Conflict != nil:
+		return verdict{outcome: conflict, ended: true, why: b.Conflict.sentence()}
+	case b.Broken != "":
+		return verdict{outcome: failing, ended: true, over: true, why: b.Broken}
+	}
+	var failed, errs, missing string
+	won, open, over := 0, 0, false
+	ended := b.Prepared
+	for _, j := range b.Jobs {
+		ended = ended && j.State.final()
+		switch {
+		case !j.Voting: // decides nothing (G13)
+		case j.State == JobFailed, j.Early:
+			failed = clause(failed, j.Name)
+			over = over || j.State == JobFailed
+		case j.State == JobError:
+			errs = clause(errs, j.Name)
+		case j.State == JobCancelled:
+			missing = clause(missing, j.Name)
+		case j.State == JobPassed:
+			won++
+		case j.State != JobNotApplicable:
+			open++
+		}
+	}
+	v := verdict{ended: ended, over: over}
+	switch {
+	case failed != "":
+		v.outcome, v.why = failing, failed+" failed"
+	case errs != "":
+		v.outcome, v.why = errored, errs+" could not be run"
+	case !b.Prepared || open > 0:
+	case missing != "":
+		if ended {
+			v.outcome, v.why = errored, missing+" was not run"
+		}
+	case won > 0:
+		v.outcome = passed
+	case ended:
+		v.outcome, v.why = errored, "no voting job applies to it, so nothing was tested (a job `noop` says that this is meant)"
+	}
+	return v
+}
+
+func clause(list, word string) string {
+	if list == "" {
+		return word
+	}
+	return list + ", " + word
+}
+
+// sentence says what does not merge.
+func (c *Conflict) sentence() string {
+	s := "does not merge"
+	switch {
+	case c.Text != "":
+		s = c.Text
+	case c.With != "":
+		s += " together with " + string(c.With)
+	}
+	for i, f := range c.Files {
+		if i == 0 {
+			s += ": "
+		} else {
+			s += ", "
+		}
+		s += f
+	}
+	return s
+}
+
+// verdict of an item's present attempt; one without a buildset has none yet.
+func (d *decider) verdict(it *Item) verdict {
+	if it.Buildset == nil {
+		return verdict{}
+	}
+	return d.f.Buildsets[it.Buildset.ID].read()
+}
+
+// settled says that nothing unmerged is under the item's present attempt: all
+// of its stack has landed, so that what it shows is its own (G11, G14).
+func (d *decider) settled(it *Item) bool {
+	if it.Buildset == nil {
+		return false
+	}
+	for _, id := range it.Buildset.Stack {
+		if d.at(id) >= 0 {
+			return false
+		}
+	}
+	return true
+}
