@@ -86,13 +86,34 @@ ARTIFACTS=(com.google.gerrit:gerrit-plugin-api com.google.gerrit:gerrit-acceptan
   org.bouncycastle:bcprov-jdk18on:1.80 org.bouncycastle:bcutil-jdk18on:1.80 org.bouncycastle:bcpkix-jdk18on:1.80
   org.bouncycastle:bcpg-jdk18on:1.80 net.i2p.crypto:eddsa:0.3.0)
 
+# trust_store: Java has a list of certificate authorities of its own, and does not know those that an administrator has
+# given this machine (a company's proxy). For Maven it is made from the machine's bundle, in Java's JKS format.
+trust_store() {
+  local bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  [[ ! $CACHE/trust.jks -nt $bundle ]] || return 0
+  python3 - "$bundle" "$CACHE/trust.jks" <<'X'
+import base64, hashlib, re, struct, sys
+pem = open(sys.argv[1]).read()
+certs = re.findall("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", pem, re.S)
+text = lambda s: struct.pack(">H", len(s)) + s.encode()
+store = struct.pack(">III", 0xFEEDFEED, 2, len(certs))
+for number, cert in enumerate(map(base64.b64decode, certs)):
+    store += struct.pack(">I", 2) + text("ca%d" % number) + struct.pack(">Q", 0) + text("X.509")
+    store += struct.pack(">I", len(cert)) + cert
+digest = hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + store).digest()
+open(sys.argv[2], "wb").write(store + digest)
+X
+}
+
 # fetch GROUP NAME VERSION: the jar, to the cache.
 fetch() {
-  local log=$CACHE/maven.log part=$CACHE/part
+  local log=$CACHE/maven.log part=$CACHE/part plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
   [[ ! -s $CACHE/$2-$3.jar ]] || return 0
   command -v mvn >/dev/null || die "maven is missing: run scripts/install.sh demo"
   say "fetching $2 $3"
-  mvn -q -B dependency:copy "-Dartifact=$1:$2:$3:jar" "-DoutputDirectory=$part" >"$log" 2>&1 ||
+  trust_store
+  MAVEN_OPTS="${MAVEN_OPTS:-} -Djavax.net.ssl.trustStore=$CACHE/trust.jks" \
+    mvn -q -B "$plugin:copy" "-Dartifact=$1:$2:$3:jar" "-DoutputDirectory=$part" >"$log" 2>&1 ||
     { tail -n 20 "$log" >&2; die "maven cannot fetch $1:$2:$3 (all of its output: $log)"; }
   mv "$part/$2-$3.jar" "$CACHE/$2-$3.jar"
 }
