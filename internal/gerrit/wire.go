@@ -11,34 +11,36 @@ import (
 	gg "github.com/andygrunwald/go-gerrit"
 )
 
+type requirementJSON = gg.SubmitRequirementResultInfo
+
 // changeJSON is Gerrit's ChangeInfo. go-gerrit's own cannot tell "not mergeable"
 // from "not computed".
 type changeJSON struct {
-	Number       int                              `json:"_number"`
-	Project      string                           `json:"project"`
-	Branch       string                           `json:"branch"`
-	ChangeID     string                           `json:"change_id"`
-	Subject      string                           `json:"subject"`
-	Status       string                           `json:"status"`
-	Topic        string                           `json:"topic"`
-	Hashtags     []string                         `json:"hashtags"`
-	Owner        Account                          `json:"owner"`
-	WIP          bool                             `json:"work_in_progress"`
-	Private      bool                             `json:"is_private"`
-	Created      gg.Timestamp                     `json:"created"`
-	Updated      gg.Timestamp                     `json:"updated"`
-	Submitted    gg.Timestamp                     `json:"submitted"`
-	SubmissionID string                           `json:"submission_id"`
-	SubmitType   string                           `json:"submit_type"`
-	Mergeable    *bool                            `json:"mergeable"`
-	Submittable  bool                             `json:"submittable"`
-	Current      string                           `json:"current_revision"`
-	Revisions    map[string]revisionJSON          `json:"revisions"`
-	Labels       map[string]labelJSON             `json:"labels"`
-	Permitted    map[string][]string              `json:"permitted_labels"`
-	Requirements []gg.SubmitRequirementResultInfo `json:"submit_requirements"`
-	Messages     []messageJSON                    `json:"messages"`
-	More         bool                             `json:"_more_changes"`
+	Number       int                     `json:"_number"`
+	Project      string                  `json:"project"`
+	Branch       string                  `json:"branch"`
+	ChangeID     string                  `json:"change_id"`
+	Subject      string                  `json:"subject"`
+	Status       string                  `json:"status"`
+	Topic        string                  `json:"topic"`
+	Hashtags     []string                `json:"hashtags"`
+	Owner        Account                 `json:"owner"`
+	WIP          bool                    `json:"work_in_progress"`
+	Private      bool                    `json:"is_private"`
+	Created      gg.Timestamp            `json:"created"`
+	Updated      gg.Timestamp            `json:"updated"`
+	Submitted    gg.Timestamp            `json:"submitted"`
+	SubmissionID string                  `json:"submission_id"`
+	SubmitType   string                  `json:"submit_type"`
+	Mergeable    *bool                   `json:"mergeable"`
+	Submittable  bool                    `json:"submittable"`
+	Current      string                  `json:"current_revision"`
+	Revisions    map[string]revisionJSON `json:"revisions"`
+	Labels       map[string]labelJSON    `json:"labels"`
+	Permitted    map[string][]string     `json:"permitted_labels"`
+	Requirements []requirementJSON       `json:"submit_requirements"`
+	Messages     []messageJSON           `json:"messages"`
+	More         bool                    `json:"_more_changes"`
 }
 
 type revisionJSON struct {
@@ -148,7 +150,7 @@ func (l labelJSON) label(name string, self int) Label {
 	return label
 }
 
-func requirement(r gg.SubmitRequirementResultInfo) Requirement {
+func requirement(r requirementJSON) Requirement {
 	return Requirement{
 		Name: r.Name, Description: r.Description, Status: r.Status, Legacy: r.IsLegacy,
 		Applicability: expression(r.ApplicabilityExpressionResult),
