@@ -11,7 +11,7 @@
 # Every command can be repeated. Several Gerrits run side by side, each with a site and ports of its own.
 #
 # Environment (all optional):
-#   GERRIT_SITE       the site's directory                  (./.sluice/gerrit)
+#   GERRIT_SITE       the site's directory                  (./.demo/gerrit)
 #   GERRIT_VERSION    3.13.5 (Java 21 or newer) or 3.10.2 (Java 17 or newer); the newest that a Java here can run
 #   GERRIT_JAVA       the java program to use               (the oldest on this machine that is new enough)
 #   GERRIT_CACHE      jars and site templates               (~/.cache/sluice/gerrit)
@@ -32,7 +32,7 @@
 set -euo pipefail
 export LC_ALL=C.UTF-8
 
-SITE=$(realpath -m "${GERRIT_SITE:-.sluice/gerrit}")
+SITE=$(realpath -m "${GERRIT_SITE:-.demo/gerrit}")
 CACHE=$(realpath -m "${GERRIT_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sluice/gerrit}")
 HTTP_PORT=${HTTP_PORT:-18080}
 SSH_PORT=${SSH_PORT:-29418}

@@ -129,7 +129,7 @@ macro_text() { sed 's/%/%%/g'; }
 new_path() {
   local p=$1
   case $p in /bin|/sbin|/lib|/lib64|/bin/*|/sbin/*|/lib/*|/lib64/*) p=/usr$p ;; esac
-  case $p in /usr/lib/$MULTIARCH|/usr/lib/$MULTIARCH/*) p=/usr/lib64${p#"/usr/lib/$MULTIARCH"} ;; esac
+  case $p in "/usr/lib/$MULTIARCH" | "/usr/lib/$MULTIARCH"/*) p=/usr/lib64${p#"/usr/lib/$MULTIARCH"} ;; esac
   printf '%s\n' "$p"
 }
 

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# test.sh [PACKAGE...] - runs the tests and says readably what failed. A skipped test is a failure.
+#
+# At most two packages run at once: the heavy ones each start a Gerrit, a Postgres, or compilers.
+# The last line is `N passed, N failed`. Environment: SLUICE_TEST_FULL=1 for the long sizes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CGO_ENABLED=0
+
+[[ $# -gt 0 ]] || set -- ./...
+# -count=1: results that depend on real servers are never taken from a cache.
+go test -json -count=1 -p 2 -timeout 30m "$@" | go run ./scripts/testreport
