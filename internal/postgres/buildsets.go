@@ -255,3 +255,10 @@ func (s *Store) RootOf(ctx context.Context, jobID int64) (record.Root, error) {
 	return one[record.Root](ctx, s.pool, `
 		SELECT id, dist, kind, architecture, recipe, job, archive, digest, made_at FROM roots WHERE job = $1`, jobID)
 }
+
+// ItemBuildset gives one buildset of an item by its serial.
+func (s *Store) ItemBuildset(ctx context.Context, queue string, item gate.ItemID, serial gate.BuildsetID) (record.Buildset, error) {
+	return one[record.Buildset](ctx, s.pool, `
+		SELECT `+buildsetColumns+` FROM buildsets b JOIN items i ON i.id = b.item
+		WHERE b.queue = $1 AND i.serial = $2 AND b.serial = $3`, queue, item, serial)
+}

@@ -23,19 +23,9 @@ func (s *Store) Job(ctx context.Context, id int64) (record.Job, error) {
 	return one[record.Job](ctx, s.pool, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, id)
 }
 
-// Needed is a job that another one waits for.
-type Needed struct {
-	ID       int64     `db:"id"`
-	Name     string    `db:"name"`
-	State    string    `db:"state"`
-	Stage    job.Stage `db:"stage"`
-	Ahead    bool      `db:"ahead"`
-	Buildset *int64    `db:"buildset"`
-}
-
 // Needs gives what a job waits for.
-func (s *Store) Needs(ctx context.Context, id int64) ([]Needed, error) {
-	return collect[Needed](ctx, s.pool, `
+func (s *Store) Needs(ctx context.Context, id int64) ([]record.Needed, error) {
+	return collect[record.Needed](ctx, s.pool, `
 		SELECT j.id, j.name, j.state, j.stage, n.ahead, j.buildset FROM job_needs n
 		JOIN jobs j ON j.id = n.needs WHERE n.job = $1 ORDER BY j.id`, id)
 }

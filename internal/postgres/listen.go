@@ -102,3 +102,25 @@ func (h *Hub) spread(n Notice) {
 		}
 	}
 }
+
+// Decisions gives the names of queues that have to decide; "": any may have to.
+func (h *Hub) Decisions() (queues <-chan string, stop func()) {
+	notices, stop := h.Listen(func(n Notice) bool { return n.Channel == "decide" })
+	out := make(chan string, 256)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case n := <-notices:
+				select {
+				case out <- n.Payload:
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return out, func() { stop(); close(done) }
+}

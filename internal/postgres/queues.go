@@ -14,7 +14,7 @@ import (
 
 // EnsureQueue makes a queue's row where there is none.
 func (s *Store) EnsureQueue(ctx context.Context, name string, kind gate.Kind, change gate.ChangeID, start int) error {
-	state := gate.State{Queue: name, Kind: kind, Window: start, Items: []*gate.Item{}, NextItem: 1, NextBuildset: 1}
+	state := gate.State{Queue: name, Kind: kind, Change: change, Window: start, Items: []*gate.Item{}, NextItem: 1, NextBuildset: 1}
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO queues (name, kind, change, state)
 		VALUES ($1, $2, NULLIF($3, ''), $4)

@@ -25,14 +25,15 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"sluice/internal/record"
 	"sluice/migrations"
 )
 
-// ErrStale says that the row moved since it was read: read again, decide again.
-var ErrStale = errors.New("the row has changed since it was read")
-
-// ErrNotFound says that no such row exists.
-var ErrNotFound = errors.New("not found")
+var (
+	// ErrStale and ErrNotFound are the record's own.
+	ErrStale    = record.ErrStale
+	ErrNotFound = record.ErrNotFound
+)
 
 // Store is the database. It is safe for use by several goroutines.
 type Store struct {

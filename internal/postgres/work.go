@@ -19,15 +19,6 @@ import (
 // time and has no heartbeat, so whatever is long is a job under a lease instead.
 const TaskTimeout = 10 * time.Minute
 
-// Later is an error that asks for the task to be done again after a while,
-// without counting as a failure.
-type Later struct {
-	After time.Duration
-	Why   string
-}
-
-func (l Later) Error() string { return fmt.Sprintf("later, after %s: %s", l.After, l.Why) }
-
 // taskArgs is a task as River stores it.
 type taskArgs struct {
 	record.Task
@@ -45,7 +36,7 @@ type taskWorker struct {
 // Work carries out one task.
 func (w *taskWorker) Work(ctx context.Context, j *river.Job[taskArgs]) error {
 	err := w.do(ctx, j.Args.Task)
-	var later Later
+	var later record.Later
 	if errors.As(err, &later) {
 		return river.JobSnooze(later.After)
 	}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/internal/gate"
+	"sluice/internal/record"
+)
+
+// Run decides until ctx is over: on each notice for the queue that it names,
+// and for all queues now and then, so that no lost notice is lost for long.
+func (e *Engine) Run(ctx context.Context) error {
+	notices, stop := e.Notices.Decisions()
+	defer stop()
+	d := dispatcher{engine: e, busy: map[string]bool{}}
+	defer d.wg.Wait()
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	d.all(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case queue := <-notices:
+			if queue == "" { // the connection was made anew: anything may have been missed
+				d.all(ctx)
+				continue
+			}
+			d.queue(ctx, queue)
+		case <-tick.C:
+			d.all(ctx)
+		}
+	}
+}
+
+// dispatcher runs at most one decision per queue at a time in this process; a
+// notice that comes meanwhile makes one more.
+type dispatcher struct {
+	engine *Engine
+	wg     sync.WaitGroup
+	mu     sync.Mutex      // guards busy
+	busy   map[string]bool // present: being decided; true: asked for again meanwhile
+}
+
+func (d *dispatcher) all(ctx context.Context) {
+	queues, err := d.engine.Store.Queues(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.engine.Log.Error("list the queues", "error", err)
+		}
+		return
+	}
+	for _, q := range queues {
+		d.queue(ctx, q)
+	}
+}
+
+func (d *dispatcher) queue(ctx context.Context, name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, busy := d.busy[name]; busy {
+		d.busy[name] = true
+		return
+	}
+	d.busy[name] = false
+	d.wg.Go(func() {
+		for {
+			if err := d.engine.Decide(ctx, name); err != nil && ctx.Err() == nil {
+				d.engine.Log.Error("decide", "queue", name, "error", err)
+			}
+			d.mu.Lock()
+			if !d.busy[name] || ctx.Err() != nil {
+				delete(d.busy, name)
+				d.mu.Unlock()
+				return
+			}
+			d.busy[name] = false
+			d.mu.Unlock()
+		}
+	})
+}
+
+// Decide makes the decisions that a queue's facts ask for, and stores them.
+func (e *Engine) Decide(ctx context.Context, name string) error {
+	for {
+		q, err := e.Store.Queue(ctx, name)
+		if err != nil {
+			return fmt.Errorf("queue %s: %w", name, err)
+		}
+		facts, err := e.Store.Facts(ctx, q)
+		if err != nil {
+			return err
+		}
+		facts.Now, facts.Policy = e.Now(), e.policy(q)
+		state, effects := gate.Decide(q.State, facts)
+		if len(effects) == 0 && reflect.DeepEqual(state, q.State) {
+			return e.closeCheck(ctx, q, facts)
+		}
+		err = e.Store.Commit(ctx, q, state, effects)
+		if errors.Is(err, record.ErrStale) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range effects {
+			e.Log.Info("decided", "queue", name, "effect", f.Kind, "item", f.Item, "buildset", f.Buildset, "report", f.Report.Kind, "reason", f.Report.Reason)
+		}
+	}
+}
+
+// Facts gives state and facts of a queue as a decision would see them now.
+func (e *Engine) Facts(ctx context.Context, name string) (gate.State, gate.Facts, error) {
+	q, err := e.Store.Queue(ctx, name)
+	if err != nil {
+		return gate.State{}, gate.Facts{}, err
+	}
+	facts, err := e.Store.Facts(ctx, q)
+	facts.Now, facts.Policy = e.Now(), e.policy(q)
+	return q.State, facts, err
+}
+
+// closeCheck puts a check aside once its change is closed and nothing is left of it.
+func (e *Engine) closeCheck(ctx context.Context, q record.Queue, facts gate.Facts) error {
+	if q.Kind != gate.Independent || q.Change == nil || len(q.State.Items) > 0 {
+		return nil
+	}
+	if c, ok := facts.Changes[gate.ChangeID(*q.Change)]; ok && c.Status == gate.Open {
+		return nil
+	}
+	return e.Store.CloseQueue(ctx, q.Name, true)
+}
+
+func (e *Engine) policy(q record.Queue) gate.Policy {
+	p := gate.Policy{Start: 20, Floor: 3, Ceiling: 100, FailFast: e.Site.Pipelines.Gate.FailFast, Observe: e.Observe}
+	if q.Kind == gate.Independent {
+		return gate.Policy{Start: 1, Floor: 1, Ceiling: 1, FailFast: e.Site.Pipelines.Check.FailFast, Observe: e.Observe}
+	}
+	for _, c := range e.Site.Queues {
+		if c.Name == q.Name || c.PerBranch && strings.HasPrefix(q.Name, c.Name+"@") {
+			p.Start, p.Floor, p.Ceiling = c.Window.Start, c.Window.Floor, c.Window.Ceiling
+		}
+	}
+	return p
+}

@@ -1,0 +1,142 @@
+// Package engine turns facts into decisions and decisions into effects.
+//
+// Gerrit's state, the results of jobs and the commands of administrators are
+// facts; they are rows in Postgres before anything is made of them. For each
+// queue the engine loads state and facts, calls gate.Decide, and stores the new
+// state together with the tasks that carry out its effects, in one transaction
+// that fails if the queue has moved meanwhile (G23). Nothing outside is called
+// within it. A stream event is only a hint to look sooner: Reconcile asks
+// Gerrit what is true and ends in the same state (G21).
+//
+// Every task is carried out at least once and is idempotent: a comment carries
+// an id that is looked for before it is sent again, a submit asks first what
+// has merged, a publication is a compare-and-swap on its repository (G22).
+//
+//	read.go     Gerrit → facts          decide.go   facts → decision
+//	prepare.go  merges, planning        jobs.go     starting, reuse, results
+//	submit.go   submits (G15–G17)       publish.go  test and released repositories
+//	tell.go     comments and votes      roots.go    roots and their recipes
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sluice/internal/blob"
+	"sluice/internal/config"
+	"sluice/internal/gate"
+	"sluice/internal/gerrit"
+	"sluice/internal/git"
+	"sluice/internal/record"
+)
+
+// Gerrit is one review server.
+type Gerrit interface {
+	Change(ctx context.Context, number int, more ...gerrit.Option) (*gerrit.Change, error)
+	Query(ctx context.Context, query string, limit int, more ...gerrit.Option) ([]gerrit.Change, error)
+	Related(ctx context.Context, number int, revision string) ([]gerrit.Related, error)
+	Resolve(ctx context.Context, d gerrit.DependsOn) ([]gerrit.Change, error)
+	SubmittedTogether(ctx context.Context, number int) (*gerrit.Together, error)
+	Review(ctx context.Context, number int, revision string, in gerrit.ReviewInput) (*gerrit.ReviewResult, error)
+	Posted(ctx context.Context, number int, effectID string) (bool, error)
+	Submit(ctx context.Context, number int, revision string) (*gerrit.SubmitResult, error)
+	ProjectConfig(ctx context.Context, project string) (*gerrit.ProjectConfig, error)
+	BaseURL() string
+}
+
+// Blobs is the content-addressed store.
+type Blobs interface {
+	Put(ctx context.Context, r io.Reader, want blob.Digest) (blob.Digest, int64, error)
+	Stat(ctx context.Context, d blob.Digest) (blob.Info, error)
+}
+
+// Notices are the database's notifications.
+type Notices interface {
+	// Decisions gives the names of queues that have to decide; "": all of them.
+	Decisions() (queues <-chan string, stop func())
+}
+
+// Engine is the service's core. Make one with New, start it with Run.
+type Engine struct {
+	Site      *config.Site
+	Store     Store
+	Gerrits   map[string]Gerrit
+	Git       Git
+	Blobs     Blobs
+	Repos     Publisher
+	Upstreams Upstreams
+	Notices   Notices
+	// Remote says where a project is fetched from.
+	Remote func(p git.Project) git.Remote
+	Log    *slog.Logger
+	Now    func() time.Time
+	// Observe: everything is computed and shown, nothing is voted or submitted.
+	Observe bool
+
+	archives sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
+}
+
+// Init makes the rows that the site's configuration asks for: queues and repositories.
+func (e *Engine) Init(ctx context.Context) error {
+	for _, q := range e.Site.Queues {
+		if q.PerBranch {
+			continue // made when a change of the branch is read
+		}
+		if err := e.Store.EnsureQueue(ctx, q.Name, gate.Dependent, "", q.Window.Start); err != nil {
+			return fmt.Errorf("queue %s: %w", q.Name, err)
+		}
+	}
+	for _, t := range e.Site.Targets {
+		d, ok := e.Site.Dist(t.Dist)
+		if !ok {
+			return fmt.Errorf("target %s: no dist %s", t.Name(), t.Dist)
+		}
+		for _, c := range e.Site.Channels {
+			r := record.Repository{Name: t.Name() + "/" + c.Name, Target: t.Name(), Channel: c.Name, Format: d.Format}
+			if err := e.Store.EnsureRepository(ctx, r); err != nil {
+				return fmt.Errorf("repository %s: %w", r.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Do carries out one task. It is what the database's work queue calls.
+func (e *Engine) Do(ctx context.Context, t record.Task) error {
+	switch t.Kind {
+	case record.TaskEvent:
+		return e.handleEvent(ctx, t.ID)
+	case record.TaskReadChange:
+		return e.ReadChange(ctx, t.Gerrit, t.Number)
+	case record.TaskReconcile:
+		return e.Reconcile(ctx, t.Gerrit)
+	case record.TaskPrepare:
+		return e.prepareQueue(ctx, t.Queue)
+	case record.TaskSubmit:
+		return e.submit(ctx, t.Queue, t.Item, t.Serial)
+	case record.TaskTell:
+		return e.tell(ctx, t.ID)
+	case record.TaskRelease:
+		return e.startJobs(ctx, t.ID)
+	case record.TaskPublishTest:
+		return e.publishTest(ctx, t.ID)
+	case record.TaskPublish:
+		return e.publish(ctx, t.ID)
+	}
+	return fmt.Errorf("no such task %q", t.Kind)
+}
+
+// id names a change of one Gerrit.
+func id(gerritName string, number int) gate.ChangeID {
+	return gate.ChangeID(fmt.Sprintf("%s~%d", gerritName, number))
+}
+
+// CheckQueue names the queue in which a change is checked.
+func CheckQueue(c gate.ChangeID) string { return "check/" + string(c) }
+
+// repository names a project's git mirror: "main/packages/hello".
+func repository(c record.Change) string { return c.Gerrit + "/" + c.Project }

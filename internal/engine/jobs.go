@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"sluice/internal/blob"
+	"sluice/internal/job"
+	"sluice/internal/plan"
+	"sluice/internal/record"
+)
+
+// startJobs lets those jobs of a buildset run that wait for nothing any more.
+// Each gets its inputs now: the root, the repositories, the packages that
+// earlier stages made. A job whose result is known already is given that.
+func (e *Engine) startJobs(ctx context.Context, buildset int64) error {
+	b, err := e.Store.Buildset(ctx, buildset)
+	if err != nil {
+		return err
+	}
+	if b.State != "testing" {
+		return nil
+	}
+	jobs, err := e.Store.Startable(ctx, buildset)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if err := e.startJob(ctx, b, j); err != nil {
+			return fmt.Errorf("start %s of buildset %d: %w", j.Name, buildset, err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) error {
+	spec, err := e.compose(ctx, b, j)
+	if err != nil {
+		return err
+	}
+	if j.Stage == job.StagePublish {
+		return e.Store.StartJob(ctx, j, spec, "")
+	}
+	key, err := plan.StaticKey(spec)
+	if err != nil {
+		return err
+	}
+	if from, ok, err := e.reusable(ctx, b, j, key); err != nil {
+		return err
+	} else if ok {
+		e.Log.Info("reused", "job", j.ID, "name", j.Name, "from", from.ID)
+		return e.Store.Reuse(ctx, j.ID, spec, key, from)
+	}
+	return e.Store.StartJob(ctx, j, spec, key)
+}
+
+// reusable finds a result that would come about again on this base.
+func (e *Engine) reusable(ctx context.Context, b record.Buildset, j record.Job, key string) (record.Job, bool, error) {
+	candidates, err := e.Store.Reusable(ctx, key)
+	if err != nil || len(candidates) == 0 {
+		return record.Job{}, false, err
+	}
+	view, err := e.view(ctx, b, j)
+	if err != nil {
+		return record.Job{}, false, err
+	}
+	for _, c := range candidates {
+		if c.Result == nil || c.ID == j.ID {
+			continue
+		}
+		ok, why := plan.Holds(c.Result.Trace, plan.Kinds(c.Spec), view)
+		if ok && e.artifactsThere(ctx, c) {
+			return c, true, nil
+		}
+		e.Log.Debug("not reused", "job", j.ID, "name", j.Name, "from", c.ID, "why", why)
+	}
+	return record.Job{}, false, nil
+}
+
+func (e *Engine) artifactsThere(ctx context.Context, j record.Job) bool {
+	for _, a := range j.Result.Artifacts {
+		if _, err := e.Blobs.Stat(ctx, blob.Digest(a.Digest)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// view is what our own repositories offer to a job, by name, in the order of
+// rising priority.
+func (e *Engine) view(ctx context.Context, b record.Buildset, j record.Job) (plan.View, error) {
+	v := plan.View{}
+	name := e.firstChannel(j.Target)
+	if id, ok := b.Base.Publications[name]; ok {
+		p, err := e.Store.Publication(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		packages, err := e.Store.Packages(ctx, name, p.Serial)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range packages {
+			if k.Kind == job.BinaryPackage {
+				v.Add(k.Name, k.Version, job.Digest(k.Digest), job.Digest(k.Tested))
+			}
+		}
+	}
+	sets := b.Base.Ahead
+	if j.Stage != job.StageBuild && j.Stage != job.StageLint {
+		sets = append(append([]int64(nil), sets...), b.ID)
+	}
+	for _, id := range sets {
+		packages, err := e.testPackages(ctx, id, j.Target)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range packages {
+			v.Add(a.Package.Name, a.Package.Version, a.Digest)
+		}
+	}
+	return v, nil
+}
+
+// testPackages gives the binary packages in a buildset's test repository for a target.
+func (e *Engine) testPackages(ctx context.Context, buildset int64, target string) ([]record.Artifact, error) {
+	jobs, err := e.Store.BuildsetJobs(ctx, buildset)
+	if err != nil {
+		return nil, err
+	}
+	var builds []int64
+	published := false
+	for _, j := range jobs {
+		if j.Target != target {
+			continue
+		}
+		published = published || j.Stage == job.StagePublish && (j.State == "passed" || j.State == "running" || j.State == "waiting")
+		if j.Stage == job.StageBuild && j.State == "passed" {
+			builds = append(builds, j.ID)
+		}
+	}
+	if !published || len(builds) == 0 {
+		return nil, nil
+	}
+	all, err := e.Store.Artifacts(ctx, builds...)
+	var out []record.Artifact
+	for _, a := range all {
+		if a.Kind == job.BinaryPackage && a.Package != nil {
+			out = append(out, a)
+		}
+	}
+	return out, err
+}
+
+// compose completes what a job was told at planning.
+func (e *Engine) compose(ctx context.Context, b record.Buildset, j record.Job) (job.Spec, error) {
+	spec := j.Spec
+	spec.Job, spec.Buildset = j.ID, b.ID
+	needs, err := e.Store.Needs(ctx, j.ID)
+	if err != nil {
+		return spec, err
+	}
+	for _, n := range needs {
+		if n.Stage != string(job.StageRoot) {
+			continue
+		}
+		r, err := e.Store.RootOf(ctx, n.ID)
+		if err != nil {
+			return spec, err
+		}
+		spec.Root = &job.Root{Name: r.Dist + " " + r.Kind, Archive: job.Digest(r.Archive), Digest: job.Digest(r.Digest)}
+	}
+	if spec.Packages, err = e.packages(ctx, j); err != nil {
+		return spec, err
+	}
+	if j.Stage != job.StagePublish {
+		spec.Repositories, err = e.repositories(ctx, b, j)
+	}
+	return spec, err
+}
+
+// packages gives the files that a job works on: what the builds of its package
+// made (lint, install, upgrade), or all builds of the target (publish, systest).
+func (e *Engine) packages(ctx context.Context, j record.Job) ([]job.File, error) {
+	if j.Stage == job.StageBuild {
+		return nil, nil
+	}
+	jobs, err := e.Store.BuildsetJobs(ctx, *j.Buildset)
+	if err != nil {
+		return nil, err
+	}
+	var builds []int64
+	for _, k := range jobs {
+		whole := j.Stage == job.StagePublish || j.Stage == job.StageSystest
+		if k.Stage != job.StageBuild || k.Target != j.Target || !whole && k.Package != j.Package {
+			continue
+		}
+		if j.Stage == job.StageLint && k.Architecture != j.Architecture {
+			continue
+		}
+		builds = append(builds, k.ID)
+	}
+	all, err := e.Store.Artifacts(ctx, builds...)
+	if err != nil {
+		return nil, err
+	}
+	var files []job.File
+	for _, a := range all {
+		if wanted(j, a) {
+			files = append(files, job.File{Name: a.Name, Digest: a.Digest, Size: a.Size})
+		}
+	}
+	sort.Slice(files, func(i, k int) bool { return files[i].Name < files[k].Name })
+	return files, nil
+}
+
+func wanted(j record.Job, a record.Artifact) bool {
+	if j.Stage == job.StageLint {
+		return a.Kind == job.BinaryPackage || a.Kind == job.SourcePackage || strings.HasSuffix(a.Name, ".changes")
+	}
+	if a.Kind != job.BinaryPackage || a.Package == nil {
+		return false
+	}
+	if j.Stage == job.StageInstall || j.Stage == job.StageUpgrade {
+		arch := a.Package.Architecture
+		return !a.Package.Debug && (arch == j.Architecture || arch == "all" || arch == "noarch")
+	}
+	return true
+}
+
+// repositories gives all that the sandbox of a job may fetch from, in the order
+// of rising priority.
+func (e *Engine) repositories(ctx context.Context, b record.Buildset, j record.Job) ([]job.Repository, error) {
+	d, _ := e.Site.Dist(j.Spec.Target.Dist)
+	repos, err := e.upstreams(d)
+	if err != nil {
+		return nil, err
+	}
+	release, test, err := e.Repos.PublicKeys()
+	if err != nil {
+		return nil, err
+	}
+	name := e.firstChannel(j.Target)
+	if id, ok := b.Base.Publications[name]; ok {
+		r := e.repository(d.Format, d.Codename, job.Released, "released", fmt.Sprintf("/publication/%d/", id), release)
+		r.Origin = e.Site.Repositories.Origin
+		repos = append(repos, r)
+	}
+	ahead := b.Base.Ahead
+	place := 0
+	for _, id := range ahead {
+		r, err := e.testRepository(ctx, id, j, d.Format, d.Codename, job.Ahead, test, place)
+		if errors.Is(err, record.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		place++
+		repos = append(repos, r)
+	}
+	if j.Stage == job.StageInstall || j.Stage == job.StageUpgrade || j.Stage == job.StageSystest {
+		r, err := e.testRepository(ctx, b.ID, j, d.Format, d.Codename, job.Test, test, place)
+		if err != nil {
+			return nil, fmt.Errorf("test repository of buildset %d: %w", b.ID, err)
+		}
+		repos = append(repos, r)
+	}
+	return repos, nil
+}
+
+func (e *Engine) repository(f job.Format, codename string, kind job.RepositoryKind, name, path, key string) job.Repository {
+	r := job.Repository{Kind: kind, Name: name, Path: path, Format: f, Key: key, Priority: 500}
+	if f == job.DEB {
+		r.Suite, r.Components = codename, []string{"main"}
+	} else {
+		r.Priority = 50
+	}
+	return r
+}
+
+// testRepository gives a buildset's test repository, if it has one for the
+// job's target. A later one has a higher priority.
+func (e *Engine) testRepository(ctx context.Context, buildset int64, j record.Job, f job.Format, codename string, kind job.RepositoryKind, key string, place int) (job.Repository, error) {
+	if _, err := e.Store.TestRepository(ctx, buildset, j.Target); err != nil {
+		return job.Repository{}, err
+	}
+	r := e.repository(f, codename, kind, fmt.Sprintf("buildset-%d", buildset), TestPath(buildset, j.Target), key)
+	r.Origin = TestOrigin(buildset)
+	if f == job.DEB {
+		r.Priority = 1001 + place
+	} else {
+		r.Priority = max(1, 40-place)
+	}
+	return r, nil
+}
+
+// TestPath is where a test repository is below the service's address.
+func TestPath(buildset int64, target string) string {
+	return fmt.Sprintf("/test/%d/%s/", buildset, target)
+}
+
+// TestOrigin is the Origin of a test repository, by which clients pin it.
+func TestOrigin(buildset int64) string { return fmt.Sprintf("sluice-test-%d", buildset) }
+
+// Claim gives a worker its next job, or nil.
+func (e *Engine) Claim(ctx context.Context, w record.Worker, lease string) (*job.Spec, error) {
+	j, a, err := e.Store.Claim(ctx, w, lease)
+	if err != nil || j == nil {
+		return nil, err
+	}
+	spec := j.Spec
+	spec.Job, spec.Attempt, spec.Lease = j.ID, a.Number, a.Lease
+	return &spec, nil
+}
+
+// Finish takes a worker's answer. What it says of its packages is not believed:
+// each file is read here, and a corrupt one fails the job.
+func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error {
+	a, err := e.Store.Attempt(ctx, lease)
+	if err != nil {
+		return err
+	}
+	j, err := e.Store.Job(ctx, a.Job)
+	if err != nil {
+		return err
+	}
+	if !res.Outcome.Valid() {
+		res = job.Result{Outcome: job.Error, Cause: fmt.Sprintf("the worker answered with an outcome that does not exist: %.40q", res.Outcome)}
+	}
+	packages := map[string]*record.PackageInfo{}
+	for _, f := range res.Artifacts {
+		size, err := e.Blobs.Stat(ctx, blob.Digest(f.Digest))
+		if err != nil || size.Size != f.Size {
+			res = job.Result{Outcome: job.Error, Cause: fmt.Sprintf("the worker did not upload %s", f.Name)}
+			break
+		}
+		if f.Kind != job.BinaryPackage {
+			continue
+		}
+		info, err := e.Repos.ReadPackage(ctx, j.Spec.Target.Format, f)
+		if err != nil {
+			res.Outcome, res.Cause = job.Failed, fmt.Sprintf("%s is not a package: %v", f.Name, err)
+			res.Findings = append([]job.Finding{{Severity: "error", File: f.Name, Message: err.Error(), Rule: "package:corrupt"}}, res.Findings...)
+			res.Artifacts = nil
+			break
+		}
+		packages[f.Name] = info
+	}
+	return e.Store.Finish(ctx, lease, res, packages)
+}

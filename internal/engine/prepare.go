@@ -1,0 +1,402 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sluice/internal/config"
+	"sluice/internal/gate"
+	"sluice/internal/git"
+	"sluice/internal/job"
+	"sluice/internal/plan"
+	"sluice/internal/record"
+)
+
+// prepareQueue merges and plans what a decision asked for, one buildset after
+// the other in their order: each builds on the merge of the one that it stands
+// behind, so that its cost does not grow with its position (G8).
+func (e *Engine) prepareQueue(ctx context.Context, queue string) error {
+	return e.Store.Locked(ctx, "prepare "+queue, func(ctx context.Context) error {
+		for {
+			todo, err := e.Store.Unprepared(ctx, queue)
+			if err != nil || len(todo) == 0 {
+				return err
+			}
+			for _, b := range todo {
+				err := e.prepare(ctx, b)
+				if err != nil && !errors.Is(err, record.ErrStale) {
+					return fmt.Errorf("prepare buildset %d: %w", b.ID, err)
+				}
+			}
+		}
+	})
+}
+
+// preparation is what is gathered on the way to a plan.
+type preparation struct {
+	engine   *Engine
+	buildset record.Buildset
+	below    []record.Buildset // of the items that it stands behind, in order
+	base     record.Base
+	subjects []plan.Subject
+	findings []job.Finding
+}
+
+func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
+	p := &preparation{engine: e, buildset: b}
+	if err := p.findBelow(ctx); err != nil {
+		return err
+	}
+	conflict, err := p.merge(ctx)
+	if err != nil {
+		return err
+	}
+	if conflict != nil {
+		return e.Store.Refuse(ctx, b.ID, conflict, "", nil)
+	}
+	if err := p.pinBase(ctx); err != nil {
+		return err
+	}
+	for _, ref := range b.Changes {
+		if err := p.inspect(ctx, ref); err != nil {
+			return err
+		}
+	}
+	if f := p.fatal(); f != nil {
+		return e.Store.Refuse(ctx, b.ID, nil, f.String(), p.findings)
+	}
+	jobs, err := p.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	subjects := make([]record.Subject, len(p.subjects))
+	for i, s := range p.subjects {
+		subjects[i] = s.Subject
+	}
+	return e.Store.SavePrepared(ctx, b.ID, p.base, subjects, p.findings, jobs)
+}
+
+func (p *preparation) fatal() *job.Finding {
+	for i := range p.findings {
+		if p.findings[i].Severity == "error" {
+			return &p.findings[i]
+		}
+	}
+	return nil
+}
+
+// findBelow loads the buildsets that this one stands on: those of the items
+// ahead in a gate, the checks of the changes that it needs in a check.
+func (p *preparation) findBelow(ctx context.Context) error {
+	var err error
+	if len(p.buildset.StackItems) > 0 {
+		p.below, err = p.engine.Store.ItemBuildsets(ctx, p.buildset.Queue, p.buildset.StackItems)
+		return err
+	}
+	for _, ref := range p.buildset.Stack {
+		b, err := p.engine.Store.CheckBuildset(ctx, ref)
+		if errors.Is(err, record.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.below = append(p.below, b)
+	}
+	return nil
+}
+
+// merge makes the speculative commit of each branch that the item changes.
+func (p *preparation) merge(ctx context.Context) (*gate.Conflict, error) {
+	for _, lane := range lanes(p.buildset.Changes) {
+		conflict, err := p.mergeLane(ctx, lane)
+		if conflict != nil || err != nil {
+			return conflict, err
+		}
+	}
+	return nil, nil
+}
+
+func lanes(refs []gate.Ref) []gate.Lane {
+	var out []gate.Lane
+	for _, r := range refs {
+		if !slices.Contains(out, r.Lane) {
+			out = append(out, r.Lane)
+		}
+	}
+	return out
+}
+
+func on(lane gate.Lane, refs []gate.Ref) []gate.Ref {
+	var out []gate.Ref
+	for _, r := range refs {
+		if r.Lane == lane {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conflict, error) {
+	e := p.engine
+	project, err := git.ParseProject(lane.Project)
+	if err != nil {
+		return nil, err
+	}
+	own, stack := on(lane, p.buildset.Changes), on(lane, p.buildset.Stack)
+	tip, err := e.fetchLane(ctx, project, lane, append(slices.Clone(stack), own...))
+	if err != nil {
+		return nil, err
+	}
+	if p.alreadyMerged(ctx, project, tip, own) { // a change that merged past what was tested: its tip is put through the jobs (G16)
+		tree, err := e.Git.Tree(ctx, project, tip)
+		p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: tip, UnderTree: tree, Commit: tip, Tree: tree})
+		return nil, err
+	}
+	under := tip
+	if len(stack) > 0 {
+		if l := p.nearest(lane); l != nil && p.buildset.Queue != "" && len(p.buildset.StackItems) > 0 {
+			under = l.Commit
+		} else if under, err = p.mergeOnto(ctx, project, tip, stack, nil); err != nil {
+			return p.conflict(err, "a change that it depends on does not merge")
+		}
+	}
+	underTree, err := e.Git.Tree(ctx, project, under)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := p.mergeOnto(ctx, project, under, own, stack)
+	if err != nil {
+		return p.conflict(err, "")
+	}
+	tree, err := e.Git.Tree(ctx, project, commit)
+	p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: under, UnderTree: underTree, Commit: commit, Tree: tree})
+	return nil, err
+}
+
+func (p *preparation) alreadyMerged(ctx context.Context, project git.Project, tip string, own []gate.Ref) bool {
+	for _, r := range own {
+		c, err := p.engine.Store.Change(ctx, r.ID)
+		if err != nil || c.Status != gate.Merged {
+			return false
+		}
+	}
+	return true
+}
+
+// nearest gives the merge of the nearest item below that changes the branch.
+func (p *preparation) nearest(lane gate.Lane) *record.LaneBase {
+	for i := len(p.below) - 1; i >= 0; i-- {
+		if l := p.below[i].Base.Lane(lane); l != nil && l.Commit != "" {
+			return l
+		}
+	}
+	return nil
+}
+
+// refused carries a conflict up as an error.
+type refused struct{ conflict gate.Conflict }
+
+func (r refused) Error() string { return r.conflict.Text }
+
+func (p *preparation) conflict(err error, prefix string) (*gate.Conflict, error) {
+	var r refused
+	if !errors.As(err, &r) {
+		return nil, err
+	}
+	if prefix != "" {
+		r.conflict.Text = prefix + ": " + r.conflict.Text
+	}
+	return &r.conflict, nil
+}
+
+// mergeOnto merges changes as Gerrit would submit them. ahead are the changes
+// that under holds beyond the branch: one of them is named in a conflict.
+func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under string, refs, ahead []gate.Ref) (string, error) {
+	cfg, err := p.engine.Gerrits[project.Gerrit].ProjectConfig(ctx, project.Name)
+	if err != nil {
+		return "", fmt.Errorf("submit type of %s: %w", project, err)
+	}
+	req := git.MergeRequest{
+		Project: project, Base: under, SubmitType: git.SubmitType(cfg.SubmitType), ContentMerge: cfg.ContentMerge,
+		Committer: git.Identity{Name: "sluice", Email: "sluice@localhost"},
+	}
+	for _, r := range refs {
+		req.Changes = append(req.Changes, git.ChangeRevision{Number: r.Number, Commit: r.Revision})
+	}
+	res, err := p.engine.Git.Merge(ctx, req)
+	if err != nil && !errors.Is(err, git.ErrAlreadyMerged) {
+		return "", fmt.Errorf("merge onto %s of %s: %w", under, project, err)
+	}
+	if errors.Is(err, git.ErrAlreadyMerged) {
+		return under, nil
+	}
+	if res.Conflict != nil {
+		c := gate.Conflict{Files: res.Conflict.Files, Text: res.Conflict.String()}
+		if len(refs) > 0 && len(ahead) > 0 {
+			c.With = p.blame(ctx, project, res.Conflict, refs, ahead)
+		}
+		return "", refused{c}
+	}
+	return res.Commit, nil
+}
+
+// blame names the change ahead that touches a conflicting file: the nearest one.
+func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Conflict, own, ahead []gate.Ref) gate.ChangeID {
+	for i := len(ahead) - 1; i >= 0; i-- {
+		if ahead[i].Lane != own[0].Lane {
+			continue
+		}
+		commit, err := p.engine.Git.CommitInfo(ctx, project, ahead[i].Revision)
+		if err != nil || len(commit.Parents) == 0 {
+			continue
+		}
+		paths, err := p.engine.Git.ChangedPaths(ctx, project, commit.Parents[0], ahead[i].Revision)
+		if err != nil {
+			continue
+		}
+		for _, f := range c.Files {
+			if slices.Contains(paths, f) {
+				return ahead[i].ID
+			}
+		}
+	}
+	return ""
+}
+
+// fetchLane has the branch's tip and the changes' commits in the mirror, and gives the tip.
+func (e *Engine) fetchLane(ctx context.Context, project git.Project, lane gate.Lane, refs []gate.Ref) (string, error) {
+	wanted := []string{"refs/heads/" + lane.Branch}
+	for _, r := range refs {
+		if _, err := e.Git.Resolve(ctx, project, r.Revision); err == nil {
+			continue
+		}
+		c, err := e.Store.Change(ctx, r.ID)
+		if err != nil {
+			return "", err
+		}
+		wanted = append(wanted, patchSetRef(c.FetchRef, r.PatchSet))
+	}
+	if _, err := e.Git.Fetch(ctx, e.Remote(project), wanted...); err != nil {
+		return "", fmt.Errorf("fetch %s: %w", project, err)
+	}
+	tip, err := e.Git.Resolve(ctx, project, "refs/heads/"+lane.Branch)
+	if err != nil {
+		return "", fmt.Errorf("branch %s of %s: %w", lane.Branch, project, err)
+	}
+	return tip, nil
+}
+
+// patchSetRef is refs/changes/34/1234/N for another N.
+func patchSetRef(ref string, patchSet int) string {
+	return fmt.Sprintf("%s/%d", ref[:strings.LastIndexByte(ref, '/')], patchSet)
+}
+
+// pinBase pins the publications that the jobs read, and adds what stands
+// ahead: the test repositories of the stack and of what has merged and is not
+// yet published (G6, G15).
+func (p *preparation) pinBase(ctx context.Context) error {
+	e := p.engine
+	p.base.Publications = map[string]int64{}
+	unpublished, err := e.Store.Unpublished(ctx) // before the publications: what is published in between is then in both
+	if err != nil {
+		return err
+	}
+	for _, b := range unpublished {
+		if b.ID != p.buildset.ID {
+			p.base.Ahead = append(p.base.Ahead, b.ID)
+		}
+	}
+	for _, b := range p.below {
+		if !slices.Contains(p.base.Ahead, b.ID) {
+			p.base.Ahead = append(p.base.Ahead, b.ID)
+		}
+	}
+	repositories, err := e.Store.Repositories(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range repositories {
+		if r.Publication != nil {
+			p.base.Publications[r.Name] = *r.Publication
+		}
+	}
+	return nil
+}
+
+// jobs plans what runs.
+func (p *preparation) jobs(ctx context.Context) ([]record.NewJob, error) {
+	e := p.engine
+	pipeline, priority := e.Site.Pipelines.Gate, 0
+	if strings.HasPrefix(p.buildset.Queue, "check/") {
+		pipeline, priority = e.Site.Pipelines.Check, 100
+	}
+	if err := p.waits(ctx); err != nil {
+		return nil, err
+	}
+	var failed error
+	jobs := plan.Jobs(plan.Request{
+		Subjects: p.subjects, Stages: pipeline.Stages, Rules: e.rules(), Priority: priority,
+		Roots: func(t job.Target, kind string) int64 {
+			root, err := e.ensureRoot(ctx, t, kind)
+			if err != nil {
+				failed = err
+			}
+			return root.Job
+		},
+	})
+	return jobs, failed
+}
+
+// waits finds, per subject, the publish jobs ahead that its build has to wait
+// for: those of packages that it asks for (G10).
+func (p *preparation) waits(ctx context.Context) error {
+	for _, aheadID := range p.base.Ahead {
+		b, err := p.engine.Store.Buildset(ctx, aheadID)
+		if err != nil {
+			return err
+		}
+		jobs, err := p.engine.Store.BuildsetJobs(ctx, aheadID)
+		if err != nil {
+			return err
+		}
+		for i := range p.subjects {
+			s := &p.subjects[i]
+			for _, a := range b.Packages {
+				if a.Target != s.Subject.Target || !overlaps(a, s.Subject) {
+					continue
+				}
+				for _, j := range jobs {
+					if j.Stage == job.StagePublish && j.Target == a.Target && !slices.Contains(s.NeedsAhead, j.ID) {
+						s.NeedsAhead = append(s.NeedsAhead, j.ID)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// overlaps reports whether what is ahead matters to a subject: its build asks
+// for one of those packages, or it is the same package.
+func overlaps(ahead, s record.Subject) bool {
+	return ahead.Package == s.Package || slices.ContainsFunc(s.Asks, func(n string) bool { return slices.Contains(ahead.Binaries, n) })
+}
+
+func (e *Engine) rules() map[job.Stage]plan.Rules {
+	s := e.Site.Stages
+	rules := map[job.Stage]plan.Rules{}
+	for stage, r := range map[job.Stage]config.StageRules{
+		job.StageRoot: s.Root, job.StageBuild: s.Build, job.StageLint: s.Lint, job.StagePublish: s.Publish,
+		job.StageInstall: s.Install, job.StageUpgrade: s.Upgrade, job.StageSystest: s.Systest,
+	} {
+		rules[stage] = plan.Rules{Voting: r.Voting, MaxAttempts: r.Retries + 1, Limits: job.Limits{
+			Timeout: r.Timeout.D(), LogBytes: int64(e.Site.Limits.Log), Processes: r.Processes,
+			Memory: int64(r.Memory), Disk: int64(r.Disk),
+		}}
+	}
+	return rules
+}

@@ -1,0 +1,343 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/internal/gate"
+	"sluice/internal/gerrit"
+	"sluice/internal/record"
+)
+
+// Event stores an event of a Gerrit, once, before anything is made of it.
+func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) error {
+	r := record.Event{Gerrit: gerritName, Key: ev.Key, Type: ev.Type, Raw: ev.Raw}
+	if ev.Change != 0 {
+		about := string(id(gerritName, ev.Change))
+		r.Change = &about
+	}
+	if ev.Type == gerrit.TypeMalformed {
+		e.Log.Warn("an event of Gerrit could not be read; it is kept, and the next reconcile makes up for it", "gerrit", gerritName, "problem", ev.Problem, "event", fmt.Sprintf("%.200q", ev.Raw))
+	}
+	_, err := e.Store.SaveEvent(ctx, r)
+	return err
+}
+
+// handleEvent reads what an event hints at. What cannot change a decision
+// (G19) and what is about the gate's own doing costs nothing.
+func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
+	ev, err := e.Store.Event(ctx, eventID)
+	if err != nil {
+		return err
+	}
+	if ev.Change != nil && !slices.Contains(idle, ev.Type) {
+		var number int
+		if _, err := fmt.Sscanf((*ev.Change)[len(ev.Gerrit)+1:], "%d", &number); err != nil {
+			return e.Store.EventHandled(ctx, eventID, "not a change's number: "+*ev.Change)
+		}
+		if err := e.ReadChange(ctx, ev.Gerrit, number); err != nil {
+			return err
+		}
+	}
+	return e.Store.EventHandled(ctx, eventID, "")
+}
+
+// idle are the events that say nothing about whether or how a change merges (G19).
+var idle = []string{"reviewer-added", "reviewer-deleted", "hashtags-changed", "assignee-changed", gerrit.TypeMalformed}
+
+// ReadChange asks Gerrit about a change and stores the answer as facts.
+func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) error {
+	server, ok := e.Gerrits[gerritName]
+	if !ok {
+		return fmt.Errorf("no Gerrit %q in the site file", gerritName)
+	}
+	serial, err := e.Store.NextRead(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := server.Change(ctx, number)
+	if gerrit.IsNotFound(err) {
+		return e.gone(ctx, gerritName, number, serial)
+	}
+	if err != nil {
+		return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
+	}
+	return e.saveChange(ctx, gerritName, server, c, serial)
+}
+
+// gone notes that Gerrit does not have a change (any more).
+func (e *Engine) gone(ctx context.Context, gerritName string, number int, serial int64) error {
+	c, err := e.Store.Change(ctx, id(gerritName, number))
+	if errors.Is(err, record.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.Status, c.ReadSerial = gate.Gone, serial
+	c.Facts.Status, c.Facts.Ready, c.Facts.Read = gate.Gone, false, serial
+	c.Facts.NotReady = []string{"is not in Gerrit any more"}
+	_, err = e.Store.SaveChange(ctx, c)
+	return err
+}
+
+func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change, serial int64) error {
+	g, _ := e.Site.GerritServer(gerritName)
+	rule, checked := e.Site.Project(gerritName, c.Project, c.Branch)
+	known, err := e.Store.Change(ctx, id(gerritName, c.Number))
+	if err != nil && !errors.Is(err, record.ErrNotFound) {
+		return err
+	}
+	if errors.Is(err, record.ErrNotFound) && !checked {
+		return nil // nothing of this site's
+	}
+	ready, why := gerrit.NeedsOwnLabelOnly(c, g.Label)
+	ready, why = e.approved(c, ready, why)
+	r := record.Change{
+		ID: id(gerritName, c.Number), Gerrit: gerritName, Number: c.Number, Project: c.Project, Branch: c.Branch,
+		ChangeKey: c.ChangeID, PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Message: c.Message,
+		Owner: c.Owner.String(), Author: fmt.Sprintf("%s <%s>", c.Author.Name, c.Author.Email), AuthorDate: c.Author.When,
+		FetchRef: c.Ref, Status: status(c.Status), Checked: checked, ReadSerial: serial, UpdatedAt: c.Updated,
+		URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, c.Number),
+	}
+	if checked {
+		if r.Queue, err = e.queueFor(ctx, rule.Queue, c.Branch); err != nil {
+			return err
+		}
+	}
+	needs := known.Facts.Needs
+	if r.Status == gate.Open && (known.Revision != c.Revision || len(needs) > 0) {
+		if needs, err = e.needs(ctx, gerritName, server, c); err != nil {
+			return err
+		}
+	}
+	r.Facts = gate.Change{
+		ID: r.ID, Number: c.Number, Lane: gate.Lane{Project: gerritName + ":" + c.Project, Branch: c.Branch},
+		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, Ready: ready, NotReady: why,
+		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: c.Private, Queue: r.Queue, Read: serial,
+	}
+	if checked {
+		if err := e.ensureCheck(ctx, r); err != nil {
+			return err
+		}
+	}
+	_, err = e.Store.SaveChange(ctx, r)
+	return err
+}
+
+// approved adds the site's own conditions (pipelines.gate.approve) to Gerrit's.
+func (e *Engine) approved(c *gerrit.Change, ready bool, why []string) (bool, []string) {
+	for label, least := range e.Site.Pipelines.Gate.Approve {
+		best := 0
+		if l := c.Label(label); l != nil {
+			for _, v := range l.Votes {
+				best = max(best, v.Value)
+			}
+		}
+		missing := fmt.Sprintf("needs %s%+d", label, least)
+		if best < least {
+			ready = false
+			if !slices.Contains(why, missing) {
+				why = append(why, missing)
+			}
+		}
+	}
+	return ready, why
+}
+
+func status(s string) gate.Status {
+	switch s {
+	case gerrit.StatusMerged:
+		return gate.Merged
+	case gerrit.StatusAbandoned:
+		return gate.Abandoned
+	}
+	return gate.Open
+}
+
+// queueFor gives the queue of a branch, and makes it where queues are per branch.
+func (e *Engine) queueFor(ctx context.Context, name, branch string) (string, error) {
+	for _, q := range e.Site.Queues {
+		if q.Name == name && q.PerBranch {
+			full := q.Name + "@" + branch
+			return full, e.Store.EnsureQueue(ctx, full, gate.Dependent, "", q.Window.Start)
+		}
+	}
+	return name, nil
+}
+
+// ensureCheck makes the queue in which a change is checked. The row of the
+// change has to exist first, so this stores it when it is new.
+func (e *Engine) ensureCheck(ctx context.Context, r record.Change) error {
+	if r.Status != gate.Open {
+		return nil
+	}
+	if _, err := e.Store.SaveChange(ctx, r); err != nil {
+		return err
+	}
+	if err := e.Store.EnsureQueue(ctx, CheckQueue(r.ID), gate.Independent, r.ID, 1); err != nil {
+		return err
+	}
+	return e.Store.CloseQueue(ctx, CheckQueue(r.ID), false)
+}
+
+// needs gives a change's direct dependencies, and has those read that are not known yet.
+func (e *Engine) needs(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change) ([]gate.Need, error) {
+	var needs []gate.Need
+	chain, err := server.Related(ctx, c.Number, c.Revision)
+	if err != nil && !gerrit.IsNotFound(err) {
+		return nil, fmt.Errorf("relation chain of change %d: %w", c.Number, err)
+	}
+	for _, r := range chain {
+		if r.Number == 0 || r.Number == c.Number || !slices.Contains(c.Parents, r.Revision) {
+			continue
+		}
+		needs = append(needs, gate.Need{Kind: gate.Parent, ID: id(gerritName, r.Number), PatchSet: r.PatchSet})
+	}
+	for _, d := range gerrit.DependsOnOf(c.Message) {
+		found, err := e.resolve(ctx, gerritName, d)
+		if err != nil {
+			return nil, fmt.Errorf("Depends-On of change %d: %w", c.Number, err)
+		}
+		if len(found) == 0 {
+			needs = append(needs, gate.Need{Kind: gate.DependsOn, Text: d.Text})
+		}
+		for _, f := range found {
+			if f != id(gerritName, c.Number) {
+				needs = append(needs, gate.Need{Kind: gate.DependsOn, ID: f, Text: d.Text})
+			}
+		}
+	}
+	return needs, e.readMissing(ctx, needs)
+}
+
+// resolve finds the changes that a footer means, on the Gerrit that it names.
+func (e *Engine) resolve(ctx context.Context, gerritName string, d gerrit.DependsOn) ([]gate.ChangeID, error) {
+	names := []string{gerritName}
+	for n := range e.Gerrits {
+		if n != gerritName {
+			names = append(names, n)
+		}
+	}
+	for _, n := range names {
+		if o, ok := e.Gerrits[n].(interface{ Owns(gerrit.DependsOn) bool }); ok && !o.Owns(d) {
+			continue
+		}
+		found, err := e.Gerrits[n].Resolve(ctx, d)
+		if err != nil && !gerrit.IsNotFound(err) {
+			return nil, err
+		}
+		var ids []gate.ChangeID
+		for _, c := range found {
+			ids = append(ids, id(n, c.Number))
+		}
+		if len(ids) > 0 {
+			return ids, nil
+		}
+	}
+	return nil, nil
+}
+
+// readMissing has the changes read that a decision will have to know.
+func (e *Engine) readMissing(ctx context.Context, needs []gate.Need) error {
+	for _, n := range needs {
+		if n.ID == "" {
+			continue
+		}
+		if _, err := e.Store.Change(ctx, n.ID); !errors.Is(err, record.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		name, number := split(n.ID)
+		if err := e.readAny(ctx, name, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAny stores a change even if no pipeline is for its project: others need it.
+func (e *Engine) readAny(ctx context.Context, gerritName string, number int) error {
+	server := e.Gerrits[gerritName]
+	serial, err := e.Store.NextRead(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := server.Change(ctx, number)
+	if err != nil {
+		return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
+	}
+	if _, checked := e.Site.Project(gerritName, c.Project, c.Branch); checked {
+		return e.saveChange(ctx, gerritName, server, c, serial)
+	}
+	_, err = e.Store.SaveChange(ctx, record.Change{
+		ID: id(gerritName, number), Gerrit: gerritName, Number: number, Project: c.Project, Branch: c.Branch,
+		ChangeKey: c.ChangeID, PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Message: c.Message,
+		Owner: c.Owner.String(), AuthorDate: c.Author.When, FetchRef: c.Ref, Status: status(c.Status),
+		ReadSerial: serial, UpdatedAt: c.Updated, URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, number),
+		Facts: gate.Change{
+			ID: id(gerritName, number), Number: number, Lane: gate.Lane{Project: gerritName + ":" + c.Project, Branch: c.Branch},
+			PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: status(c.Status), Read: serial,
+			NotReady: []string{"no queue is for its project and branch"},
+		},
+	})
+	return err
+}
+
+func split(c gate.ChangeID) (gerritName string, number int) {
+	s := string(c)
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '~' {
+			_, _ = fmt.Sscanf(s[i+1:], "%d", &number)
+			return s[:i], number
+		}
+	}
+	return s, 0
+}
+
+// Reconcile asks Gerrit what is true and acts on that: every open change, and
+// every change that was open when it was last read (G21).
+func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
+	server, ok := e.Gerrits[gerritName]
+	if !ok {
+		return fmt.Errorf("no Gerrit %q in the site file", gerritName)
+	}
+	serial, err := e.Store.NextRead(ctx)
+	if err != nil {
+		return err
+	}
+	open, err := server.Query(ctx, "status:open", 0)
+	if err != nil {
+		return fmt.Errorf("reconcile with %s: %w", gerritName, err)
+	}
+	known, err := e.Store.OpenChanges(ctx, gerritName)
+	if err != nil {
+		return err
+	}
+	unseen := map[int]record.Change{}
+	for _, k := range known {
+		unseen[k.Number] = k
+	}
+	for i := range open {
+		c := &open[i]
+		k, have := unseen[c.Number]
+		delete(unseen, c.Number)
+		if have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision && e.Now().Sub(k.ReadAt) < time.Hour {
+			continue
+		}
+		if err := e.saveChange(ctx, gerritName, server, c, serial); err != nil {
+			return err
+		}
+	}
+	for number := range unseen {
+		if err := e.ReadChange(ctx, gerritName, number); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"sluice/internal/gate"
+	"sluice/internal/git"
+	"sluice/internal/job"
+	"sluice/internal/record"
+)
+
+// Store is the database, as the engine uses it.
+type Store interface {
+	Facts
+	Decisions
+	Buildsets
+	Jobs
+	Publications
+}
+
+// Facts are what Gerrit said.
+type Facts interface {
+	SaveEvent(ctx context.Context, e record.Event) (isNew bool, err error)
+	Event(ctx context.Context, id int64) (record.Event, error)
+	EventHandled(ctx context.Context, id int64, cause string) error
+	NextRead(ctx context.Context) (int64, error)
+	SaveChange(ctx context.Context, c record.Change) (stale bool, err error)
+	Change(ctx context.Context, id gate.ChangeID) (record.Change, error)
+	OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error)
+}
+
+// Decisions are the queues and what was decided on them.
+type Decisions interface {
+	EnsureQueue(ctx context.Context, name string, kind gate.Kind, change gate.ChangeID, start int) error
+	CloseQueue(ctx context.Context, name string, closed bool) error
+	Queues(ctx context.Context) ([]string, error)
+	Queue(ctx context.Context, name string) (record.Queue, error)
+	Facts(ctx context.Context, q record.Queue) (gate.Facts, error)
+	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect) error
+	Effect(ctx context.Context, id int64) (record.Effect, error)
+	EffectDone(ctx context.Context, id int64, message, cause string) error
+	Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error)
+	Submitted(ctx context.Context, sub record.Submission, out gate.SubmitOutcome) error
+	Touch(ctx context.Context, queue string) error
+}
+
+// Buildsets are the attempts at testing items.
+type Buildsets interface {
+	Locked(ctx context.Context, name string, f func(context.Context) error) error
+	Unprepared(ctx context.Context, queue string) ([]record.Buildset, error)
+	Buildset(ctx context.Context, id int64) (record.Buildset, error)
+	ItemBuildset(ctx context.Context, queue string, item gate.ItemID, serial gate.BuildsetID) (record.Buildset, error)
+	ItemBuildsets(ctx context.Context, queue string, items []int64) ([]record.Buildset, error)
+	CheckBuildset(ctx context.Context, ref gate.Ref) (record.Buildset, error)
+	Unpublished(ctx context.Context) ([]record.Buildset, error)
+	Refuse(ctx context.Context, id int64, conflict *gate.Conflict, broken string, findings []job.Finding) error
+	SavePrepared(ctx context.Context, id int64, base record.Base, packages []record.Subject, findings []job.Finding, jobs []record.NewJob) error
+	EnsureRoot(ctx context.Context, r record.Root, j record.NewJob, freshSeconds float64) (record.Root, error)
+	RootOf(ctx context.Context, jobID int64) (record.Root, error)
+}
+
+// Jobs are the jobs and their attempts.
+type Jobs interface {
+	Job(ctx context.Context, id int64) (record.Job, error)
+	BuildsetJobs(ctx context.Context, buildset int64) ([]record.Job, error)
+	Needs(ctx context.Context, id int64) ([]record.Needed, error)
+	Startable(ctx context.Context, buildset int64) ([]record.Job, error)
+	StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error
+	Reusable(ctx context.Context, staticKey string) ([]record.Job, error)
+	Reuse(ctx context.Context, id int64, spec job.Spec, staticKey string, from record.Job) error
+	Artifacts(ctx context.Context, jobs ...int64) ([]record.Artifact, error)
+	Claim(ctx context.Context, w record.Worker, lease string) (*record.Job, *record.Attempt, error)
+	Attempt(ctx context.Context, lease string) (record.Attempt, error)
+	Finish(ctx context.Context, lease string, res job.Result, packages map[string]*record.PackageInfo) error
+	FinishPublish(ctx context.Context, id int64, res job.Result, repositories []record.TestRepository) error
+}
+
+// Publications are the repositories and their states.
+type Publications interface {
+	EnsureRepository(ctx context.Context, r record.Repository) error
+	Repositories(ctx context.Context) ([]record.Repository, error)
+	Repository(ctx context.Context, name string) (record.Repository, error)
+	Publication(ctx context.Context, id int64) (record.Publication, error)
+	Publish(ctx context.Context, p record.Publication, from int64, added, removed []record.Package) (int64, error)
+	Packages(ctx context.Context, repository string, serial int) ([]record.Package, error)
+	SourceVersions(ctx context.Context, repository, source string) ([]string, error)
+	Published(ctx context.Context, buildset int64) error
+	TestRepository(ctx context.Context, buildset int64, target string) (record.TestRepository, error)
+}
+
+// Git is the mirrors of the projects.
+type Git interface {
+	Fetch(ctx context.Context, r git.Remote, refs ...string) ([]git.Ref, error)
+	Resolve(ctx context.Context, p git.Project, rev string) (string, error)
+	Tree(ctx context.Context, p git.Project, treeish string) (string, error)
+	Merge(ctx context.Context, r git.MergeRequest) (git.MergeResult, error)
+	CommitInfo(ctx context.Context, p git.Project, rev string) (git.Commit, error)
+	ChangedPaths(ctx context.Context, p git.Project, from, to string) ([]string, error)
+	Trees
+}
+
+// Trees reads the trees of commits.
+type Trees interface {
+	CheckTree(ctx context.Context, p git.Project, treeish string) ([]git.Problem, error)
+	ReadFile(ctx context.Context, p git.Project, treeish, path string, limit int64) ([]byte, error)
+	ListFiles(ctx context.Context, p git.Project, treeish, folder string) ([]git.File, error)
+	Archive(ctx context.Context, p git.Project, treeish, prefix string, mtime time.Time) (io.ReadCloser, error)
+}
+
+// Upstreams are the base distributions.
+type Upstreams interface {
+	// Repositories gives an upstream's repositories, with paths below the service's address.
+	Repositories(name string) ([]job.Repository, error)
+}

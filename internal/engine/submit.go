@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/gate"
+	"sluice/internal/gerrit"
+	"sluice/internal/git"
+	"sluice/internal/record"
+)
+
+// submit carries out a submit that was decided: it resolves the base again,
+// votes, submits each change in order, and records what became of it, once
+// (G14–G17). Killed at any point, it begins anew and finds what it did before
+// by asking Gerrit.
+func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, serial int) error {
+	return e.Store.Locked(ctx, "submit "+queue, func(ctx context.Context) error {
+		sub, err := e.Store.Submission(ctx, queue, item, serial)
+		if err != nil || sub.Result != nil {
+			return err
+		}
+		b, err := e.Store.Buildset(ctx, sub.Buildset)
+		if err != nil {
+			return err
+		}
+		s := submission{engine: e, sub: sub, base: b.Base}
+		out, err := s.run(ctx)
+		if err != nil {
+			return fmt.Errorf("submit item %d of %s: %w", item, queue, err)
+		}
+		out.Serial = serial
+		for _, r := range sub.Changes { // the facts before the outcome: the decision that follows sees both
+			name, number := split(r.ID)
+			if err := e.ReadChange(ctx, name, number); err != nil {
+				return err
+			}
+		}
+		err = e.Store.Submitted(ctx, sub, out)
+		if errors.Is(err, record.ErrStale) {
+			return nil
+		}
+		return err
+	})
+}
+
+// submission is one submit under way.
+type submission struct {
+	engine *Engine
+	sub    record.Submission
+	base   record.Base
+	landed []gate.ChangeID
+}
+
+func (s *submission) run(ctx context.Context) (gate.SubmitOutcome, error) {
+	changes, out, err := s.look(ctx)
+	if out != nil || err != nil {
+		return deref(out), err
+	}
+	if len(s.landed) == 0 {
+		if out, err := s.baseMoved(ctx); out != nil || err != nil {
+			return deref(out), err
+		}
+	}
+	if out, err := s.proven(ctx, changes); out != nil || err != nil {
+		return deref(out), err
+	}
+	for _, r := range s.sub.Changes { // votes for all members first, then submits, in order (G3)
+		if slices.Contains(s.landed, r.ID) {
+			continue
+		}
+		if err := s.vote(ctx, r, changes[r.ID]); err != nil {
+			return gate.SubmitOutcome{}, err
+		}
+	}
+	for _, r := range s.sub.Changes {
+		if slices.Contains(s.landed, r.ID) {
+			continue
+		}
+		if out, err := s.one(ctx, r); out != nil || err != nil {
+			return deref(out), err
+		}
+	}
+	return s.compare(ctx)
+}
+
+func deref(o *gate.SubmitOutcome) gate.SubmitOutcome {
+	if o == nil {
+		return gate.SubmitOutcome{}
+	}
+	return *o
+}
+
+func (s *submission) outcome(result gate.SubmitResult, format string, args ...any) *gate.SubmitOutcome {
+	return &gate.SubmitOutcome{Result: result, Text: fmt.Sprintf(format, args...), Landed: s.landed}
+}
+
+// look reads every member: what has merged is done already; what is not as it
+// was when the submit was decided stops it.
+func (s *submission) look(ctx context.Context) (map[gate.ChangeID]*gerrit.Change, *gate.SubmitOutcome, error) {
+	changes := map[gate.ChangeID]*gerrit.Change{}
+	for _, r := range s.sub.Changes {
+		name, number := split(r.ID)
+		c, err := s.engine.Gerrits[name].Change(ctx, number)
+		if gerrit.IsNotFound(err) {
+			return nil, s.outcome(gate.SubmitMoved, "change %d is not in Gerrit any more", number), nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		changes[r.ID] = c
+		switch {
+		case c.Status == gerrit.StatusMerged:
+			s.landed = append(s.landed, r.ID)
+		case !c.Open():
+			return nil, s.outcome(gate.SubmitMoved, "change %d is %s", number, strings.ToLower(c.Status)), nil
+		case c.Revision != r.Revision:
+			return nil, s.outcome(gate.SubmitMoved, "change %d has patch set %d now; patch set %d was tested", number, c.PatchSet, r.PatchSet), nil
+		}
+	}
+	return changes, nil, nil
+}
+
+// baseMoved resolves the base again: each branch has to have the very tree
+// that the item's changes were tested on top of (G15).
+func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
+	for _, l := range s.base.Lanes {
+		project, err := git.ParseProject(l.Lane.Project)
+		if err != nil {
+			return nil, err
+		}
+		tip, err := s.engine.fetchLane(ctx, project, l.Lane, nil)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := s.engine.Git.Tree(ctx, project, tip)
+		if err != nil {
+			return nil, err
+		}
+		if tree != l.UnderTree {
+			return s.outcome(gate.SubmitMoved, "branch %s of %s has moved to %.10s, which is not what was tested on", l.Lane.Branch, project.Name, tip), nil
+		}
+	}
+	return nil, nil
+}
+
+// proven holds what Gerrit would submit together with the item to the set that
+// was tested: nothing untested may come along (G15).
+func (s *submission) proven(ctx context.Context, changes map[gate.ChangeID]*gerrit.Change) (*gate.SubmitOutcome, error) {
+	tested := map[gate.ChangeID]bool{}
+	for _, r := range s.sub.Changes {
+		tested[r.ID] = true
+	}
+	for _, r := range s.sub.Changes {
+		if slices.Contains(s.landed, r.ID) {
+			continue
+		}
+		name, number := split(r.ID)
+		if c := changes[r.ID]; c.Topic == "" && len(s.sub.Changes) == 1 && s.alone(ctx, r) {
+			continue
+		}
+		together, err := s.engine.Gerrits[name].SubmittedTogether(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range together.Changes {
+			if o := id(name, other.Number); !tested[o] && other.Status != gerrit.StatusMerged {
+				return s.outcome(gate.SubmitRefused, "Gerrit would submit change %d (%s) together with change %d, and it was not tested with it", other.Number, other.Subject, number), nil
+			}
+		}
+		if together.NonVisible > 0 {
+			return s.outcome(gate.SubmitRefused, "Gerrit would submit %d changes together with change %d that the gate's account cannot see", together.NonVisible, number), nil
+		}
+	}
+	return nil, nil
+}
+
+// alone reports whether a change can bring no other along: it has no topic, and
+// the parent that it was pushed on is on the branch already.
+func (s *submission) alone(ctx context.Context, r gate.Ref) bool {
+	known, err := s.engine.Store.Change(ctx, r.ID)
+	if err != nil {
+		return false
+	}
+	for _, n := range known.Facts.Needs {
+		if n.Kind == gate.Parent {
+			if p, err := s.engine.Store.Change(ctx, n.ID); err != nil || p.Status != gate.Merged {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) error {
+	name, number := split(r.ID)
+	g, _ := s.engine.Site.GerritServer(name)
+	value := s.engine.Site.Pipelines.Gate.Votes.Passed
+	if l := c.Label(g.Label); l != nil {
+		for _, v := range l.Votes {
+			if v.Own && v.Value == value {
+				return nil // voted before it was interrupted
+			}
+		}
+	}
+	_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
+		Message: s.engine.passedMessage(ctx, s.sub), Labels: map[string]int{g.Label: value}, Notify: "NONE",
+	})
+	if gerrit.IsConflict(err) {
+		return nil // closed meanwhile: the submit says how
+	}
+	return err
+}
+
+// one submits one change. A refusal is final only if the facts, read again,
+// show nothing newer (G17).
+func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, error) {
+	name, number := split(r.ID)
+	_, err := s.engine.Gerrits[name].Submit(ctx, number, r.Revision)
+	if err == nil {
+		s.landed = append(s.landed, r.ID)
+		return nil, nil
+	}
+	if gerrit.IsTransient(err) {
+		return nil, record.Later{After: 2 * time.Second, Why: "Gerrit did not say what became of the submit: " + err.Error()}
+	}
+	c, readErr := s.engine.Gerrits[name].Change(ctx, number)
+	if readErr != nil {
+		return nil, readErr
+	}
+	if c.Status == gerrit.StatusMerged {
+		s.landed = append(s.landed, r.ID)
+		return nil, nil
+	}
+	g, _ := s.engine.Site.GerritServer(name)
+	if ready, why := gerrit.NeedsOwnLabelOnly(c, g.Label); c.Revision != r.Revision || !ready {
+		return s.outcome(gate.SubmitMoved, "change %d changed meanwhile: %s", number, strings.Join(why, ", ")), nil
+	}
+	text := err.Error()
+	var refusal *gerrit.Error
+	if errors.As(err, &refusal) {
+		text = refusal.Message
+	}
+	return s.outcome(gate.SubmitRefused, "%s", strings.TrimSpace(text)), nil
+}
+
+// compare holds what is on each branch now to what was tested (G16).
+func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
+	out := gate.SubmitOutcome{Result: gate.SubmitLanded, Landed: s.landed}
+	for _, l := range s.base.Lanes {
+		project, err := git.ParseProject(l.Lane.Project)
+		if err != nil {
+			return out, err
+		}
+		tip, err := s.engine.fetchLane(ctx, project, l.Lane, nil)
+		if err != nil {
+			return out, err
+		}
+		found, err := s.treeSince(ctx, project, tip, l)
+		if err != nil {
+			return out, err
+		}
+		if !found {
+			out.TreeDiffers = true
+			out.Text = fmt.Sprintf("branch %s of %s is at %.10s, whose tree is not the tested one (%.10s)", l.Lane.Branch, project.Name, tip, l.Tree)
+		}
+	}
+	return out, nil
+}
+
+// treeSince looks for the tested tree on the branch, from its tip back to where
+// it was: somebody may have pushed after the submit.
+func (s *submission) treeSince(ctx context.Context, project git.Project, tip string, l record.LaneBase) (bool, error) {
+	for range 50 {
+		c, err := s.engine.Git.CommitInfo(ctx, project, tip)
+		if err != nil {
+			return false, err
+		}
+		if c.Tree == l.Tree {
+			return true, nil
+		}
+		if len(c.Parents) == 0 || c.Tree == l.UnderTree {
+			return false, nil
+		}
+		tip = c.Parents[0]
+	}
+	return false, nil
+}

@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sluice/internal/config"
+	"sluice/internal/gate"
+	"sluice/internal/gerrit"
+	"sluice/internal/job"
+	"sluice/internal/record"
+	"sluice/internal/report"
+)
+
+// tell posts what became of an item on each of its changes. The comment
+// carries the effect's id, which is looked for before it is sent, so that it is
+// never there twice (G22).
+func (e *Engine) tell(ctx context.Context, effectID int64) error {
+	eff, err := e.Store.Effect(ctx, effectID)
+	if err != nil || eff.DoneAt != nil {
+		return err
+	}
+	text, err := e.message(ctx, eff)
+	if err != nil {
+		return err
+	}
+	if e.Observe {
+		return e.Store.EffectDone(ctx, effectID, text, "observe mode: said nothing")
+	}
+	for _, ref := range eff.Effect.Changes {
+		err := e.tellChange(ctx, eff, ref, text)
+		if gerrit.IsTransient(err) || ctx.Err() != nil {
+			return record.Later{After: 5 * time.Second, Why: err.Error()}
+		}
+		if err != nil {
+			e.Log.Error("a comment was refused", "change", ref.ID, "error", err)
+			return e.Store.EffectDone(ctx, effectID, text, err.Error())
+		}
+	}
+	return e.Store.EffectDone(ctx, effectID, text, "")
+}
+
+func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text string) error {
+	name, number := split(ref.ID)
+	server := e.Gerrits[name]
+	marker := fmt.Sprintf("effect-%d", eff.ID)
+	said, err := server.Posted(ctx, number, marker)
+	if err != nil || said {
+		if gerrit.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	g, _ := e.Site.GerritServer(name)
+	in := gerrit.ReviewInput{EffectID: marker, Message: text, Attention: true}
+	if vote, ok := e.voteOf(eff); ok {
+		in.Labels = map[string]int{g.Label: vote}
+	}
+	_, err = server.Review(ctx, number, ref.Revision, in)
+	if gerrit.IsConflict(err) || gerrit.IsNotFound(err) { // closed meanwhile: no vote any more, and the words still
+		in.Labels = nil
+		_, err = server.Review(ctx, number, ref.Revision, in)
+		if gerrit.IsConflict(err) || gerrit.IsNotFound(err) {
+			return nil
+		}
+	}
+	return err
+}
+
+// voteOf gives the vote that goes with a report, if there is one.
+func (e *Engine) voteOf(eff record.Effect) (int, bool) {
+	votes := e.votes(eff.Queue)
+	switch eff.Effect.Report.Kind {
+	case gate.ReportPassed:
+		return votes.Passed, true
+	case gate.ReportFailed, gate.ReportConflict, gate.ReportRefused:
+		return votes.Failed, true
+	case gate.ReportStarted, gate.ReportDequeued, gate.ReportError:
+		return votes.Started, true
+	}
+	return 0, false
+}
+
+func (e *Engine) votes(queue string) config.Votes {
+	if isCheck(queue) {
+		return e.Site.Pipelines.Check.Votes
+	}
+	return e.Site.Pipelines.Gate.Votes
+}
+
+func isCheck(queue string) bool { return strings.HasPrefix(queue, "check/") }
+
+// message gives the words of an effect.
+func (e *Engine) message(ctx context.Context, eff record.Effect) (string, error) {
+	f := report.Facts{URL: e.address(), Gate: !isCheck(eff.Queue), Queue: eff.Queue, Report: eff.Effect.Report, Changes: eff.Effect.Changes}
+	if c := eff.Effect.Report.Conflict; c != nil && c.With != "" {
+		if other, err := e.Store.Change(ctx, c.With); err == nil {
+			f.With = fmt.Sprintf("%d (%s)", other.Number, other.Subject)
+		}
+	}
+	b, err := e.buildsetOf(ctx, eff)
+	if errors.Is(err, record.ErrNotFound) {
+		return report.Message(f), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	f.Buildset, f.Item, f.Findings = b.ID, b.Item, b.Findings
+	if f.Report.Kind != gate.ReportStarted && f.Report.Kind != gate.ReportDequeued {
+		if err := e.addJobs(ctx, &f, b); err != nil {
+			return "", err
+		}
+	}
+	return report.Message(f), nil
+}
+
+func (e *Engine) buildsetOf(ctx context.Context, eff record.Effect) (record.Buildset, error) {
+	if eff.Effect.Buildset != 0 {
+		return e.Store.ItemBuildset(ctx, eff.Queue, eff.Effect.Item, eff.Effect.Buildset)
+	}
+	all, err := e.Store.ItemBuildsets(ctx, eff.Queue, []int64{int64(eff.Effect.Item)})
+	if err == nil && len(all) == 0 {
+		err = record.ErrNotFound
+	}
+	if err != nil {
+		return record.Buildset{}, err
+	}
+	return all[0], nil
+}
+
+func (e *Engine) addJobs(ctx context.Context, f *report.Facts, b record.Buildset) error {
+	jobs, err := e.Store.BuildsetJobs(ctx, b.ID)
+	if err != nil {
+		return err
+	}
+	f.Repositories = map[string]string{}
+	for _, j := range jobs {
+		f.Jobs = append(f.Jobs, ReportJob(j))
+		if j.Stage == job.StagePublish && j.State == "passed" {
+			f.Repositories[j.Target] = strings.TrimSuffix(e.address(), "/") + TestPath(b.ID, j.Target)
+		}
+	}
+	return nil
+}
+
+// ReportJob is a job as people are told of it.
+func ReportJob(j record.Job) report.Job {
+	r := report.Job{ID: j.ID, Name: j.Name, Stage: j.Stage, State: j.State, Voting: j.Voting, Cause: j.Cause, Reused: j.ReusedFrom != nil}
+	if j.Result != nil {
+		r.Finding = j.Result.First()
+	}
+	if j.StartedAt != nil && j.EndedAt != nil {
+		r.Took = j.EndedAt.Sub(*j.StartedAt)
+	}
+	return r
+}
+
+func (e *Engine) address() string { return strings.TrimSuffix(e.Site.URL, "/") + "/" }
+
+// passedMessage is what the vote that lets Gerrit submit says.
+func (e *Engine) passedMessage(ctx context.Context, sub record.Submission) string {
+	b, err := e.Store.Buildset(ctx, sub.Buildset)
+	if err != nil {
+		return "Gate passed."
+	}
+	f := report.Facts{URL: e.address(), Gate: true, Queue: sub.Queue, Buildset: b.ID, Report: gate.Report{Kind: gate.ReportPassed}}
+	if err := e.addJobs(ctx, &f, b); err != nil {
+		return "Gate passed."
+	}
+	return report.Message(f)
+}
