@@ -188,9 +188,7 @@ func putProject(c call) (any, error) {
 	if c.by == nil || !c.by.admin {
 		return nil, refuse(http.StatusForbidden, "create project not permitted")
 	}
-	c.s.mu.Unlock()
-	defer c.s.mu.Lock()
-	return map[string]any{"name": c.s.Project(c.path[0], in.SubmitType, in.Branches...)}, nil
+	return map[string]any{"name": c.s.project(c.path[0], in.SubmitType, in.Branches...)}, nil
 }
 
 func (c call) project() (*project, error) {

@@ -56,7 +56,7 @@ func getChanges(c call) (any, error) {
 	some, more := page(c, all)
 	found := []map[string]any{}
 	for _, one := range some {
-		found = append(found, c.s.changeJSON(one, c.query["o"]))
+		found = append(found, c.s.changeJSON(c.by, one, c.query["o"]))
 	}
 	if more {
 		found[len(found)-1]["_more_changes"] = true
@@ -85,13 +85,11 @@ func postChange(c call) (any, error) {
 		}
 		push.On = base.number
 	}
-	c.s.mu.Unlock()
-	made, err := c.s.Push(push)
-	c.s.mu.Lock()
+	made, err := c.s.push(push)
 	if err != nil {
 		return nil, err
 	}
-	return c.s.changeJSON(c.s.changes[made.Number], nil), nil
+	return c.s.changeJSON(c.by, c.s.changes[made.Number], nil), nil
 }
 
 func getChange(c call) (any, error) {
@@ -99,7 +97,7 @@ func getChange(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.s.changeJSON(found, c.query["o"]), nil
+	return c.s.changeJSON(c.by, found, c.query["o"]), nil
 }
 
 func getDetail(c call) (any, error) {
@@ -126,7 +124,7 @@ func getTogether(c call) (any, error) {
 		if !c.s.sees(c.by, m) {
 			hidden++
 		} else if len(set) > 1 {
-			seen = append(seen, c.s.changeJSON(m, c.query["o"]))
+			seen = append(seen, c.s.changeJSON(c.by, m, c.query["o"]))
 		}
 	}
 	return map[string]any{"changes": seen, "non_visible_changes": hidden}, nil
@@ -210,7 +208,7 @@ func postSubmit(c call) (any, error) {
 	if err := c.s.submit(found, c.by); err != nil {
 		return nil, err
 	}
-	return c.s.changeJSON(found, nil), nil
+	return c.s.changeJSON(c.by, found, nil), nil
 }
 
 func getRelated(c call) (any, error) {
@@ -281,7 +279,7 @@ func (u *User) json() map[string]any {
 }
 
 // changeJSON is Gerrit's ChangeInfo with the options asked for.
-func (s *Server) changeJSON(c *change, options []string) map[string]any {
+func (s *Server) changeJSON(by *User, c *change, options []string) map[string]any {
 	ps := c.current()
 	j := map[string]any{
 		"id": url.PathEscape(c.project) + "~" + strconv.Itoa(c.number), "_number": c.number, "project": c.project,
@@ -313,7 +311,7 @@ func (s *Server) changeJSON(c *change, options []string) map[string]any {
 				"ref": c.ref(ps), "commit": ps.commitJSON(), "files": map[string]any{},
 			}}
 		case "DETAILED_LABELS":
-			j["labels"], j["permitted_labels"] = c.labelsJSON(s), map[string]any{}
+			j["labels"], j["permitted_labels"] = c.labelsJSON(s), by.permitted()
 		case "SUBMITTABLE":
 			j["submittable"] = c.submittable() && !c.wip
 		case "SUBMIT_REQUIREMENTS":
@@ -343,6 +341,20 @@ func valuesJSON(label string) map[string]string {
 		values[key] = "means " + key
 	}
 	return values
+}
+
+// permitted are the votes that a user may give.
+func (u *User) permitted() map[string][]string {
+	all := map[string][]string{}
+	if u == nil {
+		return all
+	}
+	for label, may := range u.labels {
+		for v := may[0]; v <= may[1]; v++ {
+			all[label] = append(all[label], strings.Replace(fmt.Sprintf("%+d", v), "+0", " 0", 1))
+		}
+	}
+	return all
 }
 
 func (c *change) labelsJSON(s *Server) map[string]any {

@@ -74,6 +74,10 @@ func (s *Server) name(of string) string {
 func (s *Server) Project(name, submitType string, branches ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.project(name, submitType, branches...)
+}
+
+func (s *Server) project(name, submitType string, branches ...string) string {
 	if len(branches) == 0 {
 		branches = []string{"main"}
 	}
@@ -117,6 +121,10 @@ type Pushed struct {
 func (s *Server) Push(in Push) (Pushed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.push(in)
+}
+
+func (s *Server) push(in Push) (Pushed, error) {
 	by := s.users[cmp.Or(in.By, "maintainer")]
 	p := s.projects[in.Project]
 	if p == nil {
