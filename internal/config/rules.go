@@ -43,7 +43,7 @@ func (s *Site) rules() {
 	if !s.LocalWorker.Enabled && len(s.Workers) == 0 {
 		s.source.warn("local_worker.enabled", "there is no worker: nothing will run; enable local_worker or name one in workers")
 	}
-	if s.Keys.Release == s.Keys.Test {
+	if s.Keys.Release.Equal(s.Keys.Test) {
 		s.source.fail("keys.test", "the test key is the release key; packages that were never accepted would be signed as released")
 	}
 }

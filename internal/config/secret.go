@@ -12,21 +12,29 @@ import (
 // the site file as {file: path}, {env: NAME} or {value: text}, and however it
 // is printed, it prints as "***". Only Reveal gives its text.
 type Secret struct {
-	file, env, value string
-	set              bool
+	file, env string
+	// value is a pointer, for fmt does not ask the methods of a field that is
+	// not exported: it prints an address then, and not the text.
+	value *string
 }
 
 // FileSecret is a secret that is kept in a file.
-func FileSecret(path string) Secret { return Secret{file: path, set: true} }
+func FileSecret(path string) Secret { return Secret{file: path} }
 
 // EnvSecret is a secret that an environment variable holds.
-func EnvSecret(name string) Secret { return Secret{env: name, set: true} }
+func EnvSecret(name string) Secret { return Secret{env: name} }
 
 // ValueSecret is a secret by its text.
-func ValueSecret(text string) Secret { return Secret{value: text, set: true} }
+func ValueSecret(text string) Secret { return Secret{value: &text} }
 
 // IsZero reports whether none was given.
-func (s Secret) IsZero() bool { return !s.set }
+func (s Secret) IsZero() bool { return s.file == "" && s.env == "" && s.value == nil }
+
+// Equal reports whether two secrets are kept in the same place, or are the same text.
+func (s Secret) Equal(other Secret) bool {
+	same := s.value == other.value || s.value != nil && other.value != nil && *s.value == *other.value
+	return s.file == other.file && s.env == other.env && same
+}
 
 // Path returns the file that the secret is kept in; "" if it is kept elsewhere.
 func (s Secret) Path() string { return s.file }
@@ -52,8 +60,8 @@ func (s Secret) Reveal() (string, error) {
 			return "", fmt.Errorf("environment variable %s is empty: %w", s.env, ErrNoSecret)
 		}
 		return text, nil
-	case s.set:
-		return s.value, nil
+	case s.value != nil:
+		return *s.value, nil
 	}
 	return "", ErrNoSecret
 }
