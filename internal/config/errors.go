@@ -119,6 +119,11 @@ func (s *source) warn(path, format string, args ...any) {
 }
 
 func (s *source) problem(pos Pos, message string) Problem {
+	const longest = 500 // characters; the text may quote a foreign file
+	message = strings.Join(strings.Fields(message), " ")
+	if text := []rune(message); len(text) > longest {
+		message = string(text[:longest]) + "…"
+	}
 	p := Problem{Pos: pos, Message: message}
 	if pos.Line >= 1 && pos.Line <= len(s.lines) {
 		p.Source, p.Caret = s.lines[pos.Line-1], pos.Column

@@ -280,7 +280,7 @@ func seed(f *testing.F, example string) {
 	f.Add(text)
 	for _, s := range []string{
 		"", "a", "- - - - a", "{{{{{{", "[[[[[[", "&a [*a]", "a: &a {b: *a}", "<<: *a", "? ? ? ?", "a: !!map {}", "\xff", "a: \"\\x", "|\n", "a: >-\n x\n",
-		"version: derived\n---\n", "%YAML 1.2\n---\na: 1", "a: |2\n  x", "targets: [a/b, a/b]", "tests: {install: [\"a\\nb\"]}", "<<: {<<: {package: x}}",
+		"version: derived\n---\n", "%YAML 1.2\n---\na: 1", "a: |2\n  x", "targets: [a/b, a/b]", "tests: {install: [\"a\\nb\"]}", "<<: {<<: {package: x}}", "* 0\n\n0",
 	} {
 		f.Add([]byte(s))
 	}

@@ -20,7 +20,7 @@ import (
 // they are used, so a small file cannot grow.
 const (
 	maxSite    = 4 << 20  // bytes
-	maxPackage = 64 << 10 // bytes
+	maxPackage = 32 << 10 // bytes; the parser takes a square of it at worst, half a second
 	maxDepth   = 24       // levels of nesting; the site file needs 8
 	maxNodes   = 100_000  // values after aliases are followed
 )
