@@ -157,3 +157,34 @@ func TestSchemaRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What is written once with an anchor can be used again, and changed in part.
+func TestAnchors(t *testing.T) {
+	text := "\ufeff" + minimal(t, "dists:\nqueues:") + `
+dists:
+  - &debian
+    name: debian-12
+    format: deb
+    codename: bookworm
+    upstreams: [debian]
+    architectures: &machines [{name: amd64}, {name: arm64, voting: false}]
+    roots: {build: &root {include: [debhelper], refresh: 2d}, node: {<<: *root, refresh: 1w}}
+  - {<<: *debian, name: debian-13, codename: trixie}
+  - {name: debian-11, format: deb, codename: bullseye, upstreams: [debian], architectures: *machines}
+queues: [{name: main, window: {start: 5, ceiling: 7}}]
+`
+	site, warnings, err := config.Parse("site.yaml", bytes.ReplaceAll([]byte(text), []byte("\n"), []byte("\r\n")))
+	if err != nil || len(warnings) != 0 {
+		t.Fatal(err, warnings)
+	}
+	trixie, ok := site.Dist("debian-13")
+	if !ok || trixie.Codename != "trixie" || len(trixie.Architectures) != 2 || trixie.Architectures[1].Voting {
+		t.Errorf("debian-13: %+v", trixie)
+	}
+	if node := trixie.Roots.Node; node.Refresh.D() != 7*24*time.Hour || len(node.Include) != 1 {
+		t.Errorf("its nodes' root: %+v", node)
+	}
+	if w := site.Queues[0].Window; w != (config.Window{Start: 5, Floor: 3, Ceiling: 7}) {
+		t.Errorf("window: %+v", w)
+	}
+}
