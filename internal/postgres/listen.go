@@ -105,15 +105,34 @@ func (h *Hub) spread(n Notice) {
 
 // Decisions gives the names of queues that have to decide; "": any may have to.
 func (h *Hub) Decisions() (queues <-chan string, stop func()) {
-	notices, stop := h.Listen(func(n Notice) bool { return n.Channel == "decide" })
-	out := make(chan string, 256)
-	done := make(chan struct{})
+	return relay(h, "decide", func(payload string) string { return payload })
+}
+
+// Jobs is signalled when a job can be claimed.
+func (h *Hub) Jobs() (signal <-chan struct{}, stop func()) {
+	return relay(h, "jobs", func(string) struct{} { return struct{}{} })
+}
+
+// Cancels gives the leases whose job was cancelled.
+func (h *Hub) Cancels() (leases <-chan string, stop func()) {
+	return relay(h, "cancel", func(payload string) string { return payload })
+}
+
+// Feed gives what has changed, as "kind id".
+func (h *Hub) Feed() (changes <-chan string, stop func()) {
+	return relay(h, "feed", func(payload string) string { return payload })
+}
+
+// relay gives the notices of a channel in another form.
+func relay[T any](h *Hub, channel string, form func(string) T) (<-chan T, func()) {
+	notices, stop := h.Listen(func(n Notice) bool { return n.Channel == channel })
+	out, done := make(chan T, 256), make(chan struct{})
 	go func() {
 		for {
 			select {
 			case n := <-notices:
 				select {
-				case out <- n.Payload:
+				case out <- form(n.Payload):
 				case <-done:
 					return
 				}
