@@ -94,7 +94,7 @@ func submit(t *testing.T, s *server) {
 			t.Errorf("not refused with %q: %v", words, err)
 		}
 	}
-	refused(first.Revision, "is not ready: submit requirement 'Verified' is unsatisfied")
+	refused(first.Revision, "submit requirement 'Verified' is unsatisfied")
 	s.do(t, "maintainer", "PUT", fmt.Sprintf("/changes/%d/message", n), map[string]string{"message": "Better\n\nChange-Id: " + first.ChangeID + "\n"}, nil)
 	s.approve(t, n)
 	s.vote(t, "gate", n, map[string]int{"Verified": 2})
@@ -126,7 +126,7 @@ func submitChain(t *testing.T, s *server) {
 	s.approve(t, one, two)
 	s.vote(t, "gate", two, map[string]int{"Verified": 2})
 	_, err := c.Submit(ctx, two, read(t, s, two).Revision)
-	if !gerrit.IsConflict(err) || !strings.Contains(err.Error(), fmt.Sprintf("Change %d is not ready", one)) {
+	if !gerrit.IsConflict(err) || !strings.Contains(err.Error(), fmt.Sprintf("Change %d: ", one)) {
 		t.Errorf("the one beneath is not named: %v", err)
 	}
 	s.vote(t, "gate", one, map[string]int{"Verified": 2})
@@ -189,7 +189,7 @@ func doctor(t *testing.T, s *server) {
 		all = append(all, problem.String())
 	}
 	for i, words := range []string{
-		"Rae Reviewer may not stream events", "may not vote Verified -2..+2", "whether Rae Reviewer may submit", "does not see the project nonesuch",
+		"Rae Reviewer may not stream events", "may not vote Verified -2..+2", "Rae Reviewer may not submit", "does not see the project nonesuch",
 	} {
 		if i >= len(all) || !strings.Contains(all[i], words) {
 			t.Errorf("problem %d is not %q: %q", i, words, all)

@@ -140,12 +140,19 @@ func (c *Client) checkRights(ctx context.Context, who Account, project string, l
 // checkSubmit looks for the submit action: Gerrit has no question for the right,
 // and shows the action only on a change that is ready.
 func (c *Client) checkSubmit(ctx context.Context, who Account, j changeJSON) []Problem {
-	var actions map[string]struct{}
+	var actions map[string]struct {
+		Enabled bool   `json:"enabled"`
+		Title   string `json:"title"`
+	}
 	if err := c.get(ctx, fmt.Sprintf("changes/%d/revisions/current/actions", j.Number), &actions); err != nil {
 		return []Problem{{What: err.Error(), Mend: "try again"}}
 	}
-	if _, shown := actions["submit"]; shown {
+	submit, shown := actions["submit"]
+	switch {
+	case shown && submit.Enabled:
 		return nil
+	case shown && strings.Contains(submit.Title, "permission"):
+		return []Problem{{What: who.String() + " may not submit in " + j.Project, Mend: "give its group Submit on refs/heads/*"}}
 	}
 	return []Problem{{Doubt: true, What: fmt.Sprintf("whether %s may submit in %s shows only on a change that is ready", who, j.Project),
 		Mend: "see that it has Submit on refs/heads/*"}}

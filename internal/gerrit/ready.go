@@ -26,10 +26,9 @@ func NeedsOwnLabelOnly(c *Change, ownLabel string) (ready bool, reasons []string
 		reasons = append(reasons, "is work in progress")
 	}
 	reasons = append(reasons, vetoes(c)...)
-	judge := judge{change: c, own: ownLabel}
 	for _, r := range c.Requirements {
 		if r.Blocking() {
-			reasons = append(reasons, judge.requirement(r)...)
+			reasons = append(reasons, judge{c, ownLabel, r.Legacy}.requirement(r)...)
 		}
 	}
 	if len(c.Requirements) == 0 && c.Open() && !c.Submittable {
@@ -70,6 +69,9 @@ func distinct(all []string) []string {
 type judge struct {
 	change *Change
 	own    string
+	// legacy: the requirement stands for a label's function (Gerrit 3.10's Code-Review); of such, Gerrit
+	// reports all atoms as failing if one does, so that only the votes tell.
+	legacy bool
 }
 
 // requirement gives what is missing for a blocking requirement; nothing if only
@@ -136,8 +138,8 @@ func (j judge) eval(n *node, e Expression) truth {
 		}
 		return best
 	}
-	if a, ok := parseLabelAtom(n.atom); ok && strings.EqualFold(a.label, j.own) {
-		if t := j.ownAtom(a); t != unknown {
+	if a, ok := parseLabelAtom(n.atom); ok && (j.legacy || strings.EqualFold(a.label, j.own)) {
+		if t := j.voted(a); t != unknown {
 			return t
 		}
 	}
@@ -157,18 +159,18 @@ func hasAtom(atoms []string, atom string) bool {
 	return slices.ContainsFunc(atoms, func(s string) bool { return plain(s) == plain(atom) })
 }
 
-// ownAtom evaluates an atom on the gate's label as if the gate had voted its
-// best, and others as they did. Unknown: the atom asks for more than a value.
-func (j judge) ownAtom(a labelAtom) truth {
-	l := j.change.Label(j.own)
-	if l == nil || !a.plain() {
+// voted evaluates an atom by the votes, on the gate's own label as if the gate
+// had voted its best. Unknown: the atom asks for more than a value.
+func (j judge) voted(a labelAtom) truth {
+	l, own := j.change.Label(a.label), strings.EqualFold(a.label, j.own)
+	if l == nil || !a.plain() || (!own && a.args != "") {
 		return unknown
 	}
-	if a.matches(l, l.Max) {
+	if own && a.matches(l, l.Max) {
 		return yes
 	}
 	for _, v := range l.Votes {
-		if !v.Own && a.matches(l, v.Value) {
+		if !(own && v.Own) && a.matches(l, v.Value) {
 			return yes
 		}
 	}

@@ -266,8 +266,11 @@ func getActions(c call) (any, error) {
 		return nil, err
 	}
 	actions := map[string]any{}
-	if found.submittable() && c.by != nil && c.by.submits {
+	if found.submittable() && c.by != nil {
 		actions["submit"] = map[string]any{"method": "POST", "label": "Submit", "enabled": true}
+		if !c.by.submits {
+			actions["submit"] = map[string]any{"method": "POST", "label": "Submit", "title": fmt.Sprintf("You don't have permission to submit change %d", found.number)}
+		}
 	}
 	return actions, nil
 }

@@ -76,6 +76,9 @@ func (s *Server) submit(c *change, by *User) error {
 	var problems []string
 	for _, m := range set {
 		if words := s.obstacle(m); words != "" {
+			if own := fmt.Sprintf("Change %d is not ready", m.number); m != c {
+				words = strings.Replace(words, own, fmt.Sprintf("Change %d must be submitted with change %d but %d is not ready", c.number, m.number, m.number), 1)
+			}
 			problems = append(problems, fmt.Sprintf("Change %d: %s", m.number, words))
 		}
 	}
