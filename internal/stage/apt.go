@@ -37,7 +37,7 @@ func (m *apt) verb(want request) []string {
 }
 
 var (
-	uriLine     = regexp.MustCompile(`^'[^']*' (\S+?)_(\S+?)_\S+?\.deb \d+ (?:SHA256:)?([0-9a-f]*)$`)
+	uriLine     = regexp.MustCompile(`^'[^']*' (\S+?)_(\S+?)_\S+?\.deb \d+ ?(\S*)$`)
 	builddeps   = regexp.MustCompile(`^builddeps:\S* : (?:Depends: )?`)
 	unmetAt     = regexp.MustCompile(`Build-Depends: ([a-z0-9][a-z0-9+.-]+)`)
 	reportWords = []string{"Reading package lists", "Building dependency tree", "Reading state information", "Note, using directory"}
@@ -99,7 +99,7 @@ func (m *apt) installFiles(ctx context.Context, b *sandbox.Box, folder string) e
 		return err
 	}
 	c := sandbox.Command{Env: aptEnv, Args: []string{"sh", "-ec",
-		strings.Join(aptArgs, " ") + ` --allow-downgrades --no-download install "$1"/*.deb; rm -f /var/cache/apt/*.bin`, "sh", folder}}
+		strings.Join(aptArgs, " ") + ` --allow-downgrades install "$1"/*.deb; rm -f /var/cache/apt/*.bin`, "sh", folder}}
 	return m.a.run(ctx, b, c)
 }
 
