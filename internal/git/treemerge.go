@@ -3,8 +3,11 @@ package git
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
 // treeMerge merges three trees as JGit does: no renames, no attributes.
@@ -15,6 +18,9 @@ type treeMerge struct {
 	// is refused: clashes go into the result, with markers or as JGit chooses.
 	virtual   bool
 	conflicts []string
+	// renamed are files that were merged by lines and whose path is not UTF-8.
+	// JGit writes such a path anew, as if it had been Latin-1.
+	renamed map[string]entry
 }
 
 // merge returns the id of the merged tree; conflicts says what is in the way.
@@ -25,10 +31,35 @@ func (m *treeMerge) merge(base, ours, theirs string) (string, error) {
 		return "", err
 	}
 	sort.Strings(m.conflicts)
+	for _, name := range slices.Sorted(maps.Keys(m.renamed)) {
+		if e, err = m.put(e, name, m.renamed[name]); err != nil {
+			return "", err
+		}
+	}
 	if e.mode == 0 {
 		return m.objects.add("tree", nil), nil
 	}
 	return e.id, nil
+}
+
+// put adds a file to a tree.
+func (m *treeMerge) put(tree entry, name string, file entry) (entry, error) {
+	entries, err := m.objects.tree(tree)
+	if err != nil {
+		return entry{}, err
+	}
+	n := maps.Clone(entries)
+	if n == nil {
+		n = map[string]entry{}
+	}
+	if dir, rest, ok := strings.Cut(name, "/"); ok {
+		if file, err = m.put(n[dir], rest, file); err != nil {
+			return entry{}, err
+		}
+		name = dir
+	}
+	n[name] = file
+	return entry{ModeTree, m.objects.add("tree", formatTree(n))}, nil
 }
 
 func (m *treeMerge) refuse(name string) entry {
@@ -154,7 +185,7 @@ func (m *treeMerge) bothFiles(name string, b, o, t entry) (entry, error) {
 	case binary || merged.conflict && !m.virtual:
 		return m.refuse(name), nil
 	}
-	return m.store(merged.bytes(), b, o, t), nil
+	return m.store(name, merged.bytes(), b, o, t), nil
 }
 
 // oneDeleted: one side deleted the file, or neither has it.
@@ -179,9 +210,9 @@ func (m *treeMerge) oneDeleted(name string, b, o, t entry) (entry, error) {
 		return entry{}, fmt.Errorf("merge %q: %w", name, err)
 	}
 	if binary {
-		return m.store(nil, b, o, t), nil
+		return m.store(name, nil, b, o, t), nil
 	}
-	return m.store(merged.bytes(), b, o, t), nil
+	return m.store(name, merged.bytes(), b, o, t), nil
 }
 
 func anySubmodule(es ...entry) bool {
@@ -193,12 +224,24 @@ func anySubmodule(es ...entry) bool {
 	return false
 }
 
-func (m *treeMerge) store(data []byte, b, o, t entry) entry {
+func (m *treeMerge) store(name string, data []byte, b, o, t entry) entry {
 	mode, ok := mergeModes(b.mode, o.mode, t.mode)
 	if !ok {
 		mode = ModeFile
 	}
-	return entry{mode, m.objects.add("blob", data)}
+	e := entry{mode, m.objects.add("blob", data)}
+	if utf8.ValidString(name) {
+		return e
+	}
+	if m.renamed == nil {
+		m.renamed = map[string]entry{}
+	}
+	var latin1 []rune
+	for i := range len(name) {
+		latin1 = append(latin1, rune(name[i]))
+	}
+	m.renamed[string(latin1)] = e
+	return entry{}
 }
 
 // mergeModes takes the mode that one side changed; !ok if both did. A mode that
