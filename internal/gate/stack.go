@@ -10,7 +10,9 @@ const patience = 3
 // attempt on another base is dropped, save one whose failure is settled.
 func (d *decider) restack() {
 	verifying := slices.ContainsFunc(d.s.Items, func(it *Item) bool { return it.Verify })
-	var all, public []ItemID
+	// What the next item stands on: top is the nearest good item ahead with all
+	// that it stands behind, public the same for one that is not restricted (G25).
+	var top, public []ItemID
 	bad := map[ItemID]bool{}
 	for i := range d.s.Items {
 		it := d.s.Items[i]
@@ -21,7 +23,7 @@ func (d *decider) restack() {
 		restricted := d.restricted(it)
 		base := public
 		if restricted {
-			base = all
+			base = top
 		}
 		switch {
 		case it.Verify:
@@ -44,9 +46,11 @@ func (d *decider) restack() {
 			bad[it.ID] = true
 			continue
 		}
-		all = append(all, it.ID)
-		if !restricted {
+		if restricted {
+			top = append(slices.Clip(top), it.ID)
+		} else {
 			public = append(public, it.ID)
+			top = public
 		}
 	}
 }

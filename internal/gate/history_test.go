@@ -1,0 +1,319 @@
+package gate_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"sluice/internal/gate"
+)
+
+// player draws a history and plays it in a world.
+type player struct {
+	*world
+	rt *rapid.T
+}
+
+// TestHistories plays random histories of everything that can happen and holds
+// each decision to the rules; then lets the trouble end and expects an empty queue.
+func TestHistories(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := player{newWorld(rt), rt}
+		p.setUp(rapid.IntRange(1, 9).Draw(rt, "changes"))
+		rt.Repeat(map[string]func(*rapid.T){
+			"approve":   func(*rapid.T) { p.on("approve", p.approve) },
+			"approve2":  func(*rapid.T) { p.on("approve", p.approve) },
+			"unapprove": func(*rapid.T) { p.on("unapprove", p.unapprove) },
+			"upload":    func(*rapid.T) { p.on("upload", p.uploadOpen) },
+			"abandon":   func(*rapid.T) { p.on("abandon", p.abandon) },
+			"past":      func(*rapid.T) { p.on("merge past the gate", p.past) },
+			"amend":     func(*rapid.T) { p.on("amend the needs of", p.amend) },
+			"push":      func(*rapid.T) { p.push++; p.tell("a push") },
+			"read":      func(*rapid.T) { p.readOne() },
+			"read2":     func(*rapid.T) { p.readAll() },
+			"decide":    func(*rapid.T) { p.decide() },
+			"decide2":   func(*rapid.T) { p.decide() },
+			"perform":   func(*rapid.T) { p.performOne() },
+			"perform2":  func(*rapid.T) { p.flush() },
+			"again":     func(*rapid.T) { p.performAgain() },
+			"finish":    func(*rapid.T) { p.finishOne() },
+			"finish2":   func(*rapid.T) { p.finishOne() },
+			"finishAll": func(*rapid.T) { p.tell("all jobs end"); p.finishAll() },
+			"command":   func(*rapid.T) { p.commandOne() },
+			"policy":    func(*rapid.T) { p.policy.FailFast = !p.policy.FailFast },
+		})
+		p.calm()
+	})
+}
+
+// setUp proposes changes with needs among those before them and some after, and
+// says what is wrong with them.
+func (p *player) setUp(n int) {
+	flag := func(label string, oneIn int) bool { return rapid.IntRange(1, oneIn).Draw(p.rt, label) == oneIn }
+	for i := 1; i <= n; i++ {
+		queue := "main"
+		if flag("elsewhere", 12) {
+			queue = "other"
+		}
+		var needs []gate.Need
+		for j := 1; j <= n; j++ {
+			oneIn := 6
+			if j > i {
+				oneIn = 20
+			}
+			if j == i || !flag("need", oneIn) {
+				continue
+			}
+			need := gate.Need{Kind: gate.DependsOn, ID: cid(j)}
+			if j < i && flag("parent", 2) {
+				need.Kind, need.PatchSet = gate.Parent, 1
+			}
+			needs = append(needs, need)
+		}
+		c := p.propose(i, queue, needs...)
+		c.Restricted = flag("restricted", 10)
+		p.fails[c.ID], p.broken[c.ID], p.differ[c.ID] = flag("fails", 6), flag("broken", 20), flag("differs", 12)
+		if flag("refused", 10) {
+			p.refuse[c.ID] = 1
+		}
+		for j := 1; j < i; j++ {
+			p.clash[pair{cid(i), cid(j)}] = flag("clash", 14)
+			p.clash[pair{cid(j), cid(i)}] = p.clash[pair{cid(i), cid(j)}]
+			p.spoil[pair{cid(i), cid(j)}] = flag("spoil", 10)
+			p.spoil[pair{cid(j), cid(i)}] = p.spoil[pair{cid(i), cid(j)}]
+		}
+		p.read(c.ID)
+		p.tell("change %d of %s needs %v restricted=%v", i, queue, needs, c.Restricted)
+	}
+	p.hiccups = rapid.IntRange(0, 2).Draw(p.rt, "hiccups")
+	p.tell("fails %v broken %v clash %v spoil %v refuse %v differ %v", set(p.fails), set(p.broken), set(p.clash), set(p.spoil), p.refuse, set(p.differ))
+}
+
+func set[K comparable](m map[K]bool) (keys []K) {
+	for k, in := range m {
+		if in {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (p *player) pick() gate.ChangeID {
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(p.truth))).Draw(p.rt, "change")
+}
+
+// on does something to an open change; the fact is often read at once.
+func (p *player) on(what string, do func(id gate.ChangeID)) {
+	id := p.pick()
+	if p.truth[id].Status == gate.Merged {
+		return
+	}
+	p.tell("%s %s", what, id)
+	do(id)
+	if rapid.Bool().Draw(p.rt, "event") {
+		p.read(id)
+	}
+}
+
+func (p *player) uploadOpen(id gate.ChangeID) {
+	p.upload(id)
+	if rapid.Bool().Draw(p.rt, "mended") {
+		p.fails[id], p.broken[id] = false, false
+	}
+	if rapid.Bool().Draw(p.rt, "votes gone") {
+		p.unapprove(id)
+	}
+	for i, n := range p.truth[id].Needs {
+		if n.Kind == gate.Parent {
+			p.truth[id].Needs[i].PatchSet = p.truth[n.ID].PatchSet
+		}
+	}
+}
+
+func (p *player) abandon(id gate.ChangeID) {
+	c := p.truth[id]
+	if c.Status == gate.Open {
+		c.Status = gate.Abandoned
+	} else {
+		c.Status = gate.Open
+	}
+}
+
+// past: someone with the right submits it, whatever the gate thinks. Gerrit
+// merges a change only after those that it stands on.
+func (p *player) past(id gate.ChangeID) {
+	c := p.truth[id]
+	if c.Status != gate.Open || rapid.IntRange(1, 3).Draw(p.rt, "really") != 1 {
+		return
+	}
+	for _, n := range c.Needs {
+		if n.Kind == gate.Parent && p.truth[n.ID].Status != gate.Merged {
+			return
+		}
+	}
+	p.mergeNow(id)
+}
+
+// amend drops a need, or adds one to a change of this queue.
+func (p *player) amend(id gate.ChangeID) {
+	c := p.truth[id]
+	if len(c.Needs) > 0 && rapid.Bool().Draw(p.rt, "drop") {
+		c.Needs = slices.Clone(c.Needs[1:])
+		return
+	}
+	if on := p.pick(); on != id && !slices.ContainsFunc(c.Needs, func(n gate.Need) bool { return n.ID == on }) {
+		c.Needs = append(slices.Clone(c.Needs), gate.Need{Kind: gate.DependsOn, ID: on})
+	}
+}
+
+func (p *player) readOne() {
+	id := p.pick()
+	p.tell("read %s", id)
+	p.read(id)
+}
+
+func (p *player) performOne() {
+	if len(p.outbox) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(p.outbox)-1).Draw(p.rt, "effect")
+	e := p.outbox[i]
+	p.tell("perform %s item=%d buildset=%d", e.Kind, e.Item, e.Buildset)
+	p.perform(e)
+	// Done, and the acknowledgement lost: it stays to be performed again.
+	if rapid.IntRange(1, 5).Draw(p.rt, "killed") > 1 {
+		p.outbox = slices.Delete(p.outbox, i, i+1)
+		p.done = append(p.done, e)
+	}
+}
+
+func (p *player) performAgain() {
+	if len(p.done) > 0 {
+		e := rapid.SampledFrom(p.done).Draw(p.rt, "effect")
+		p.tell("perform again %s item=%d buildset=%d", e.Kind, e.Item, e.Buildset)
+		p.perform(e)
+	}
+}
+
+func (p *player) finishOne() {
+	var open []*build
+	for _, id := range slices.Sorted(maps.Keys(p.builds)) {
+		b := p.builds[id]
+		if !b.cancelled && slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) }) {
+			open = append(open, b)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	b := open[rapid.IntRange(0, len(open)-1).Draw(p.rt, "buildset")]
+	i := rapid.IntRange(0, len(b.jobs)-1).Draw(p.rt, "job")
+	p.finish(b, i, rapid.Bool().Draw(p.rt, "early"))
+	p.tell("job %s of buildset %d: %s early=%v", b.jobs[i].Name, b.effect.Buildset, b.jobs[i].State, b.jobs[i].Early)
+}
+
+func (p *player) commandOne() {
+	verb := rapid.SampledFrom([]string{"enqueue", "dequeue", "promote", "retry", "pause", "resume", "resume", "dance"}).Draw(p.rt, "verb")
+	id := p.pick()
+	p.tell("command %s %s", verb, id)
+	p.command(verb, id)
+}
+
+// calm ends the trouble: events arrive, the queue is resumed, work is done. Then
+// the queue empties, and every open change has a reason to be outside.
+func (p *player) calm() {
+	p.tell("calm")
+	p.readAll()
+	p.command("resume", "")
+	for range 20 {
+		p.settle()
+		p.readAll()
+	}
+	if len(p.state.Items) > 0 {
+		p.fail("the queue does not empty: %s", encode(p.state))
+	}
+	for id, l := range p.items {
+		if !l.left || len(l.final) != 1 {
+			p.fail("item %d has the final reports %v, left %v", id, l.final, l.left)
+		}
+	}
+	f := p.facts()
+	for id, c := range p.known {
+		r := gate.Explain(p.state, f, id)
+		if c.Status == gate.Open && c.Queue == "main" && len(r.Children) == 0 && r.Who == "the gate" {
+			p.fail("%s is outside for no reason: %+v", id, r)
+		}
+	}
+	for id := range p.state.Done {
+		if c, ok := p.known[id]; !ok || c.Status != gate.Open {
+			p.fail("the state remembers %s, which is closed", id)
+		}
+	}
+}
+
+// TestLikeOneByOne: with all approved and nobody meddling, what merges, in which
+// order, and who is blamed, is what a gate that tests one change after the other,
+// each on the branch, would have found.
+func TestLikeOneByOne(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := player{newWorld(rt), rt}
+		p.setUp(rapid.IntRange(1, 14).Draw(rt, "changes"))
+		p.hiccups = 0
+		clear(p.refuse)
+		clear(p.differ)
+		for _, c := range p.truth {
+			c.Restricted, c.Queue = false, "main"
+			c.Needs = slices.DeleteFunc(c.Needs, func(n gate.Need) bool { return n.ID > c.ID })
+		}
+		for i := 1; i <= len(p.truth); i++ {
+			p.approve(cid(i))
+		}
+		p.readAll()
+		rt.Repeat(map[string]func(*rapid.T){
+			"":        func(*rapid.T) { p.decide() },
+			"perform": func(*rapid.T) { p.performOne() },
+			"flush":   func(*rapid.T) { p.flush() },
+			"finish":  func(*rapid.T) { p.finishOne() },
+			"finish2": func(*rapid.T) { p.finishOne() },
+		})
+		p.settle()
+		trunk, blamed := p.oneByOne()
+		if !slices.Equal(trunk, p.trunk) {
+			p.fail("merged %v; one by one %v", p.trunk, trunk)
+		}
+		for _, l := range p.items {
+			k := l.final[0].Kind
+			if want := blamed[l.changes[0].ID]; k != gate.ReportMerged && want != k {
+				p.fail("%v got %s, one by one %q", numbers(l.changes), k, want)
+			}
+		}
+	})
+}
+
+// oneByOne is the gate without speculation.
+func (p *player) oneByOne() (trunk []gate.ChangeID, blamed map[gate.ChangeID]gate.ReportKind) {
+	blamed = map[gate.ChangeID]gate.ReportKind{}
+	for _, e := range p.log {
+		if e.Kind != gate.Enter {
+			continue
+		}
+		id := e.Changes[0].ID
+		b := &build{effect: gate.Effect{Changes: e.Changes}}
+		p.trunk, trunk = trunk, p.trunk
+		p.merge(b)
+		p.trunk, trunk = trunk, p.trunk
+		switch {
+		case slices.ContainsFunc(p.truth[id].Needs, func(n gate.Need) bool { return !slices.Contains(trunk, n.ID) }):
+			blamed[id] = gate.ReportDequeued
+		case b.conflict != nil:
+			blamed[id] = gate.ReportConflict
+		case b.broken != "", p.bad(b, "build"), p.bad(b, "test"):
+			blamed[id] = gate.ReportFailed
+		default:
+			trunk = append(trunk, id)
+		}
+	}
+	return trunk, blamed
+}

@@ -1,0 +1,403 @@
+package gate_test
+
+import (
+	"maps"
+	"slices"
+
+	"sluice/internal/gate"
+)
+
+// This file judges decisions by the rules alone, slowly and obviously. It shares
+// nothing with the package under test but its types.
+
+// record holds each effect to the properties, in the order of their decision.
+func (w *world) record(e gate.Effect) {
+	w.log = append(w.log, e)
+	w.tell("%s item=%d %v buildset=%d stack=%v %s %s %s", e.Kind, e.Item, numbers(e.Changes), e.Buildset, e.StackItems, e.Report.Kind, e.Report.Reason, e.Text)
+	l := w.items[e.Item]
+	if e.Kind != gate.Enter && e.Kind != gate.Answer && (l == nil || l.left) {
+		w.fail("%s of an item that does not stand in the queue: %s", e.Kind, encode(e))
+	}
+	switch e.Kind {
+	case gate.Answer:
+		if w.answers[e.Command] != "" || e.Text == "" {
+			w.fail("command %d answered %q after %q", e.Command, e.Text, w.answers[e.Command])
+		}
+		w.answers[e.Command] = e.Text
+	case gate.Enter:
+		w.recordEnter(e, l)
+	case gate.Prepare:
+		w.recordPrepare(e)
+	case gate.SubmitChanges:
+		w.recordSubmit(e)
+	case gate.Publish:
+		if !w.builds[e.Buildset].passed() {
+			w.fail("published what has not passed: %s", encode(e))
+		}
+	case gate.Tell:
+		w.recordTell(e, l)
+	case gate.Leave:
+		l.left = true
+		if len(l.final) != 1 {
+			w.fail("item %d left after %d final reports", e.Item, len(l.final))
+		}
+	}
+}
+
+func numbers(refs []gate.Ref) (ns []int) {
+	for _, r := range refs {
+		ns = append(ns, r.Number)
+	}
+	return ns
+}
+
+// recordEnter: a change stands in a queue at most once (G4), after its needs (G2).
+func (w *world) recordEnter(e gate.Effect, l *life) {
+	if l != nil {
+		w.fail("item %d entered twice", e.Item)
+	}
+	for _, other := range w.items {
+		for _, r := range e.Changes {
+			if !other.left && slices.ContainsFunc(other.changes, func(o gate.Ref) bool { return o.ID == r.ID }) {
+				w.fail("%d stands in the queue twice (G4)", r.Number)
+			}
+		}
+	}
+	w.items[e.Item] = &life{changes: e.Changes, in: true}
+}
+
+func (w *world) recordPrepare(e gate.Effect) {
+	if w.builds[e.Buildset] != nil {
+		w.fail("buildset %d is used twice", e.Buildset)
+	}
+	if w.state.Kind == gate.Dependent {
+		var refs []gate.Ref
+		for _, id := range e.StackItems {
+			if l := w.items[id]; l == nil || l.left {
+				w.fail("buildset %d stands on item %d, which is not there", e.Buildset, id)
+			}
+			refs = append(refs, w.items[id].changes...)
+		}
+		if !slices.Equal(refs, e.Stack) {
+			w.fail("stack %v is not the changes of its items %v", e.Stack, refs)
+		}
+	}
+	w.builds[e.Buildset] = &build{effect: e, after: len(w.landed)}
+}
+
+// exact: what has landed since the buildset was decided begins with its stack,
+// in order; and is nothing else, unless more is allowed.
+func (w *world) exact(id gate.BuildsetID, more bool) bool {
+	b := w.builds[id]
+	since := w.landed[b.after:]
+	if len(since) < len(b.effect.StackItems) || !more && len(since) > len(b.effect.StackItems) {
+		return false
+	}
+	return slices.Equal(since[:len(b.effect.StackItems)], b.effect.StackItems)
+}
+
+func (b *build) passed() bool {
+	won := false
+	for _, j := range b.jobs {
+		if j.Voting && (j.Early || j.State != gate.JobPassed && j.State != gate.JobNotApplicable) {
+			return false
+		}
+		won = won || j.Voting && j.State == gate.JobPassed
+	}
+	return won && b.prepared && b.conflict == nil && b.broken == ""
+}
+
+// recordSubmit: a change lands only if one buildset passed whose stack is exactly
+// what landed before it in the queue since (G14), after all that it needs.
+func (w *world) recordSubmit(e gate.Effect) {
+	if !w.builds[e.Buildset].passed() {
+		w.fail("submits what has not passed: %s", encode(e))
+	}
+	if !w.exact(e.Buildset, false) {
+		w.fail("submits %v on a stack %v; landed since: %v", numbers(e.Changes), w.builds[e.Buildset].effect.StackItems, w.landed[w.builds[e.Buildset].after:])
+	}
+	own := map[gate.ChangeID]bool{}
+	for _, r := range e.Changes {
+		own[r.ID] = true
+	}
+	for _, r := range e.Changes {
+		for _, n := range w.known[r.ID].Needs {
+			if !own[n.ID] && (w.truth[n.ID] == nil || w.truth[n.ID].Status != gate.Merged) {
+				w.fail("%d lands before %s, which it needs (G2)", r.Number, n.ID)
+			}
+		}
+	}
+}
+
+// recordTell: one final report each; blame only with nothing unmerged underneath (G11).
+func (w *world) recordTell(e gate.Effect, l *life) {
+	r := e.Report
+	if r.Kind == gate.ReportBypassed && !l.bypassed {
+		l.bypassed = true
+		w.landed = append(w.landed, e.Item)
+	}
+	if !r.Final {
+		return
+	}
+	l.final = append(l.final, r)
+	if len(l.final) > 1 {
+		w.fail("item %d has two final reports: %s", e.Item, encode(l.final))
+	}
+	switch r.Kind {
+	case gate.ReportMerged:
+		if !l.bypassed {
+			w.landed = append(w.landed, e.Item)
+		}
+		for _, c := range e.Changes {
+			if w.truth[c.ID].Status != gate.Merged {
+				w.fail("%d is told as merged and is not", c.Number)
+			}
+		}
+	case gate.ReportFailed, gate.ReportConflict:
+		b := w.builds[e.Buildset]
+		if !w.exact(e.Buildset, true) {
+			w.fail("blames %v with something unmerged under it (G11): stack %v, landed %v", numbers(e.Changes), b.effect.StackItems, w.landed[b.after:])
+		}
+		if failed := b.broken != "" || w.bad(b, "build") || w.bad(b, "test"); r.Kind == gate.ReportFailed && !failed || r.Kind == gate.ReportConflict && b.conflict == nil {
+			w.fail("blames %v without a reason", numbers(e.Changes))
+		}
+	}
+}
+
+// hold judges the state after a decision.
+func (w *world) hold(f gate.Facts) {
+	s := w.state
+	if s.Window < w.policy.Floor || s.Window > w.policy.Ceiling {
+		w.fail("window %d is out of its bounds (G7)", s.Window)
+	}
+	o := oracle{w: w, f: f, at: map[gate.ItemID]int{}, where: map[gate.ChangeID]int{}}
+	for i, it := range s.Items {
+		o.at[it.ID] = i
+		for _, r := range it.Changes {
+			o.where[r.ID] = i
+		}
+	}
+	o.wanted()
+	if s.Kind == gate.Dependent {
+		o.stacks()
+		o.waiting()
+		o.outside()
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.known)) {
+		if r := gate.Explain(s, f, id); r.Text == "" || r.Who == "" {
+			w.fail("no reason for %s: %+v", id, r)
+		}
+	}
+	if places := gate.Order(s, f); len(places) != len(s.Items) {
+		w.fail("%d places for %d items", len(places), len(s.Items))
+	}
+}
+
+type oracle struct {
+	w     *world
+	f     gate.Facts
+	at    map[gate.ItemID]int
+	where map[gate.ChangeID]int
+}
+
+// wanted: no job runs that nobody wants, and each wanted one runs (G22).
+func (o oracle) wanted() {
+	named := map[gate.BuildsetID]bool{}
+	for _, it := range o.w.state.Items {
+		if it.Buildset != nil {
+			named[it.Buildset.ID] = true
+		}
+	}
+	cancelled := map[gate.BuildsetID]bool{}
+	for _, e := range o.w.log {
+		if e.Kind == gate.Cancel {
+			cancelled[e.Buildset] = true
+		}
+	}
+	for id, b := range o.w.builds {
+		runs := !b.prepared || slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) })
+		landed := slices.Contains(o.w.landed, b.effect.Item) && !b.effect.Verify
+		verified := b.effect.Verify && b.passed()
+		if runs && !named[id] && !cancelled[id] && !landed && !verified {
+			o.w.fail("buildset %d runs and nobody wants it", id)
+		}
+		if named[id] && cancelled[id] {
+			o.w.fail("buildset %d is wanted and cancelled", id)
+		}
+	}
+}
+
+// fails says that an item's attempt fails, conflicts or has no verdict.
+func (o oracle) fails(it *gate.Item) bool {
+	if it.Buildset == nil {
+		return false
+	}
+	b := o.w.builds[it.Buildset.ID]
+	if b.conflict != nil || b.broken != "" {
+		return true
+	}
+	over := b.prepared
+	for _, j := range b.jobs {
+		if j.Voting && (j.State == gate.JobFailed || j.State == gate.JobError || j.Early) {
+			return true
+		}
+		over = over && ended(j)
+	}
+	return over && !b.passed()
+}
+
+// held says that an item needs one ahead that fails, or is itself held.
+func (o oracle) held(i int) bool {
+	for _, r := range o.w.state.Items[i].Changes {
+		for _, n := range o.f.Changes[r.ID].Needs {
+			if j, ok := o.where[n.ID]; ok && j < i && o.idle(j) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// idle: nobody stands behind it.
+func (o oracle) idle(i int) bool {
+	it := o.w.state.Items[i]
+	return it.Submit == nil && (it.Verify || o.fails(it) || o.held(i))
+}
+
+func (o oracle) secret(i int) bool {
+	return slices.ContainsFunc(o.w.state.Items[i].Changes, func(r gate.Ref) bool { return o.f.Changes[r.ID].Restricted })
+}
+
+// stack is G6 to the letter: the nearest good item ahead, and all that it stands
+// behind; for a public item those that are not restricted (G25).
+func (o oracle) stack(i int, public bool) []gate.ItemID {
+	for j := i - 1; j >= 0; j-- {
+		if !o.idle(j) && (!public || !o.secret(j)) {
+			return append(o.stack(j, public || !o.secret(j)), o.w.state.Items[j].ID)
+		}
+	}
+	return nil
+}
+
+// left are the items of a stack that have not landed.
+func (o oracle) left(it *gate.Item) (left []gate.ItemID) {
+	for _, id := range it.Buildset.Stack {
+		if _, in := o.at[id]; in {
+			left = append(left, id)
+		}
+	}
+	return left
+}
+
+// stacks: each active item has an attempt on the base that the rules give it,
+// save one whose failure is its own already (G6, G7, G9, G11).
+func (o oracle) stacks() {
+	s := o.w.state
+	verifying := slices.ContainsFunc(s.Items, func(it *gate.Item) bool { return it.Verify })
+	for i, it := range s.Items {
+		active := i < s.Window
+		switch {
+		case it.Buildset != nil && active == it.FellOut:
+			o.w.fail("item %d at %d of window %d: fell out %v", it.ID, i, s.Window, it.FellOut)
+		case it.Verify || it.Submit != nil:
+		case it.Buildset == nil:
+			if active && s.Paused == nil && !verifying && !o.held(i) {
+				o.w.fail("item %d is active and nothing tests it", it.ID)
+			}
+		case o.fails(it) && len(o.left(it)) == 0:
+		case verifying:
+			o.w.fail("item %d is tested while the queue waits (G16)", it.ID)
+		case o.held(i):
+			o.w.fail("item %d is tested though what it needs fails (G11)", it.ID)
+		default:
+			if want := o.stack(i, !o.secret(i)); !slices.Equal(want, o.left(it)) {
+				o.w.fail("item %d stands behind %v and should behind %v (G6)", it.ID, o.left(it), want)
+			}
+			if !slices.Equal(it.Buildset.Stack, append(slices.Clone(o.w.landed[o.w.builds[it.Buildset.ID].after:]), o.left(it)...)) {
+				o.w.fail("item %d: something landed that is not in its stack %v", it.ID, it.Buildset.Stack)
+			}
+		}
+	}
+}
+
+// waiting: nobody waits who need not.
+func (o oracle) waiting() {
+	s := o.w.state
+	busy := 0
+	for i, it := range s.Items {
+		if it.Submit != nil || it.Verify {
+			busy++
+		}
+		if it.Submit != nil || it.Verify {
+			continue
+		}
+		for _, r := range it.Changes {
+			for _, n := range o.f.Changes[r.ID].Needs {
+				c, ok := o.f.Changes[n.ID]
+				if j, in := o.where[n.ID]; in && j > i || !in && ok && c.Status != gate.Merged && s.Done[n.ID].Result != gate.ReportMerged {
+					o.w.fail("item %d stands without %s ahead (G2)", it.ID, n.ID)
+				}
+			}
+		}
+	}
+	for i, it := range s.Items {
+		if it.Buildset == nil || it.Submit != nil || it.Verify || len(o.left(it)) > 0 {
+			continue
+		}
+		b := o.w.builds[it.Buildset.ID]
+		over := b.prepared && !slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) })
+		if o.fails(it) && over {
+			o.w.fail("item %d has failed by itself and is not reported (G11)", it.ID)
+		}
+		patient := slices.ContainsFunc(s.Items[:i], func(it *gate.Item) bool { return it.Rebases >= 3 })
+		if b.passed() && busy == 0 && s.Paused == nil && !patient && i < s.Window {
+			o.w.fail("item %d has passed with nothing under it and is not submitted (G14)", it.ID)
+		}
+	}
+	if flights := slices.DeleteFunc(slices.Clone(s.Items), func(it *gate.Item) bool { return it.Submit == nil }); len(flights) > 1 {
+		o.w.fail("%d submits are in flight (G14)", len(flights))
+	}
+}
+
+// fit: nothing about the change itself keeps it out (G1, G20).
+func (o oracle) fit(c gate.Change) bool {
+	s := o.w.state
+	_, forced := s.Forced[c.ID]
+	_, held := s.Held[c.ID]
+	d, done := s.Done[c.ID]
+	done = done && (d.Result == gate.ReportMerged || d.PatchSet == c.PatchSet && !d.Again && !c.ReadyAt.After(d.At))
+	return c.Status == gate.Open && c.Queue == s.Queue && (c.Ready || forced) && !held && !done
+}
+
+// outside: whoever may stand in the queue does (G2). Begin with all that are fit
+// by themselves, and take away, until nothing changes, those that lack a need.
+func (o oracle) outside() {
+	may := map[gate.ChangeID]gate.Change{}
+	for id, c := range o.f.Changes {
+		if _, in := o.where[id]; !in && o.fit(c) {
+			may[id] = c
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for id, c := range may {
+			for _, n := range c.Needs {
+				on := o.f.Changes[n.ID]
+				_, in := o.where[n.ID]
+				_, comes := may[n.ID]
+				old := n.Kind == gate.Parent && n.PatchSet != 0 && n.PatchSet != on.PatchSet
+				if in && o.w.state.Items[o.where[n.ID]].Submit != nil {
+					old = false
+				}
+				merged := on.Status == gate.Merged || o.w.state.Done[n.ID].Result == gate.ReportMerged
+				if !merged && (!in && !comes || old || on.Restricted && !c.Restricted) {
+					delete(may, id)
+					changed = true
+				}
+			}
+		}
+	}
+	if len(may) > 0 {
+		o.w.fail("%v may enter and do not (G2)", slices.Sorted(maps.Keys(may)))
+	}
+}
