@@ -20,18 +20,18 @@ type Kind string
 
 // The kinds of problems.
 const (
-	CorruptBlob     Kind = "corrupt blob"           // its bytes are not those of its digest
-	LostBlob        Kind = "lost blob"              // a manifest names it and it is not there
-	BadManifest     Kind = "bad manifest"           // it cannot be read
-	BadSignature    Kind = "bad signature"          // of an index, by none of the trusted keys
-	BadIndex        Kind = "bad index"              // an index does not fit the manifest
-	LostPackage     Kind = "lost package"           // published, and not in the indices
-	UnknownPackage  Kind = "unknown package"        // in the indices, and not published
-	ChangedFile     Kind = "changed file"           // in the exported tree
-	MissingFile     Kind = "missing file"           // from the exported tree
-	ForeignFile     Kind = "foreign file"           // in the exported tree, and not published
-	MovedPointer    Kind = "moved pointer"          // current points at another publication
-	UntestedPackage Kind = "untested package"       // what is published is not what was tested
+	CorruptBlob     Kind = "corrupt blob"     // its bytes are not those of its digest
+	LostBlob        Kind = "lost blob"        // a manifest names it and it is not there
+	BadManifest     Kind = "bad manifest"     // it cannot be read
+	BadSignature    Kind = "bad signature"    // of an index, by none of the trusted keys
+	BadIndex        Kind = "bad index"        // an index does not fit the manifest
+	LostPackage     Kind = "lost package"     // published, and not in the indices
+	UnknownPackage  Kind = "unknown package"  // in the indices, and not published
+	ChangedFile     Kind = "changed file"     // in the exported tree
+	MissingFile     Kind = "missing file"     // from the exported tree
+	ForeignFile     Kind = "foreign file"     // in the exported tree, and not published
+	MovedPointer    Kind = "moved pointer"    // current points at another publication
+	UntestedPackage Kind = "untested package" // what is published is not what was tested
 )
 
 // Problem is one thing that is not as it should be.
