@@ -34,10 +34,10 @@ func DebianRoot(t testing.TB, packages ...string) (dir string) {
 	})
 }
 
-// DebianRootTar is DebianRoot as a tarball compressed with zstd.
+// DebianRootTar is DebianRoot as a tarball, not compressed.
 func DebianRootTar(t testing.TB, packages ...string) (path string) {
 	t.Helper()
-	return cachedRoot(t, ".tar.zst", packages, func(path string) bool {
+	return cachedRoot(t, ".tar", packages, func(path string) bool {
 		_, err := os.Stat(path)
 		return err == nil
 	})
