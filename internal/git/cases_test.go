@@ -52,10 +52,10 @@ func together(names []string) trio {
 }
 
 var (
-	ten     = numbered(10)
-	subA    = "@ " + strings.Repeat("a", 40)
-	subB    = "@ " + strings.Repeat("b", 40)
-	subC    = "@ " + strings.Repeat("c", 40)
+	ten   = numbered(10)
+	subA  = "@ " + strings.Repeat("a", 40)
+	subB  = "@ " + strings.Repeat("b", 40)
+	subC  = "@ " + strings.Repeat("c", 40)
 	plain = files{"f": ten, "g": "g\n", "d/e": "e\n"}
 )
 
@@ -114,7 +114,7 @@ var pairs = map[string]trio{
 	"frequent-lines": pair(plain.with(files{"f": "a\n" + strings.Repeat("same\n", 100) + "b\n"}),
 		files{"f": "A\n" + strings.Repeat("same\n", 60) + "new\n" + strings.Repeat("same\n", 40) + "b\n"},
 		files{"f": "a\n" + strings.Repeat("same\n", 90) + "more\n" + strings.Repeat("same\n", 10) + "B\n"}),
-	"odd-names": pair(plain.with(files{"\xff\xfe": ten, "new\nline": ten}), files{"\xff\xfe": "x\n" + ten}, files{"\xff\xfe": ten + "y\n", "new\nline": "z\n"}),
+	"odd-names":    pair(plain.with(files{"\xff\xfe": ten, "new\nline": ten}), files{"\xff\xfe": "x\n" + ten}, files{"\xff\xfe": ten + "y\n", "new\nline": "z\n"}),
 	"made-already": pair(plain, files{"g": "x\n", "n": "n\n"}, files{"g": "x\n"}),
 }
 

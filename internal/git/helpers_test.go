@@ -55,7 +55,7 @@ func repository(t testing.TB) *builder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return builderIn(t, s, Project{"main", "packages/hello"})
+	return builderIn(t, s, Project{"main", "hello"}) // no slash: file:// URLs are unescaped
 }
 
 func builderIn(t testing.TB, s *Store, p Project) *builder {
