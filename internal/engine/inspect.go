@@ -190,6 +190,9 @@ func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.P
 	for _, k := range packages {
 		if k.Kind == job.BinaryPackage && k.Source == s.Package && slices.Contains(pk.Binaries, k.Name) {
 			s.Released[k.Name], released = k.Version, k.SourceVersion
+			if d.Format == job.RPM {
+				released = k.Version // the source RPM's name says no epoch
+			}
 		}
 	}
 	versions, err := p.engine.Store.SourceVersions(ctx, repo, s.Package)
@@ -221,10 +224,10 @@ func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.P
 		}
 	} else {
 		for i := range versions {
-			versions[i] = withoutDist(versions[i], d)
+			versions[i] = comparable(versions[i], d)
 		}
 		derived, err := release.DeriveVersion(release.Derivation{
-			Format: format, Tree: pk.Version, Count: release.NextCount(format, pk.Version, versions), Suffix: strings.TrimLeft(d.Suffix, "~."),
+			Format: format, Tree: pk.Version, Count: release.NextCount(format, comparable(pk.Version, d), versions), Suffix: strings.TrimLeft(d.Suffix, "~."),
 		})
 		if err != nil {
 			p.findings = append(p.findings, job.Finding{Severity: "error", File: versionFile(pk, d.Format), Line: 1, Message: err.Error(), Rule: "version"})
@@ -242,6 +245,18 @@ func withoutDist(v string, d config.Dist) string {
 		return strings.TrimSuffix(v, macros(d)["dist"])
 	}
 	return v
+}
+
+// comparable takes off an RPM version what a source RPM's name does not say or
+// the tree does not have: epoch and dist tag.
+func comparable(v string, d config.Dist) string {
+	if d.Format != job.RPM {
+		return v
+	}
+	if _, rest, found := strings.Cut(v, ":"); found {
+		v = rest
+	}
+	return withoutDist(v, d)
 }
 
 func versionFile(pk *source.Packaging, f job.Format) string {

@@ -235,7 +235,7 @@ func wanted(j record.Job, a record.Artifact) bool {
 // of rising priority.
 func (e *Engine) repositories(ctx context.Context, b record.Buildset, j record.Job) ([]job.Repository, error) {
 	d, _ := e.Site.Dist(j.Spec.Target.Dist)
-	repos, err := e.upstreams(d)
+	repos, err := e.upstreams(d, j.Architecture)
 	if err != nil {
 		return nil, err
 	}

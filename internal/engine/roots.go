@@ -35,7 +35,7 @@ func (e *Engine) ensureRoot(ctx context.Context, t job.Target, kind string) (rec
 		}
 		recipe.Script = string(text)
 	}
-	repos, err := e.upstreams(d)
+	repos, err := e.upstreams(d, t.Architecture)
 	if err != nil {
 		return record.Root{}, err
 	}
@@ -64,10 +64,10 @@ func recipeHash(r job.Recipe, d config.Dist, repos []job.Repository) (string, er
 }
 
 // upstreams gives the base distribution's repositories of a dist.
-func (e *Engine) upstreams(d config.Dist) ([]job.Repository, error) {
+func (e *Engine) upstreams(d config.Dist, architecture string) ([]job.Repository, error) {
 	var out []job.Repository
 	for _, name := range d.Upstreams {
-		repos, err := e.Upstreams.Repositories(name)
+		repos, err := e.Upstreams.Repositories(name, architecture)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %s of %s: %w", name, d.Name, err)
 		}

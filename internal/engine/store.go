@@ -111,6 +111,6 @@ type Trees interface {
 
 // Upstreams are the base distributions.
 type Upstreams interface {
-	// Repositories gives an upstream's repositories, with paths below the service's address.
-	Repositories(name string) ([]job.Repository, error)
+	// Repositories gives an upstream's repositories for an architecture, with paths below the service's address.
+	Repositories(name, architecture string) ([]job.Repository, error)
 }
