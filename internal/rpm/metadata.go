@@ -2,7 +2,6 @@ package rpm
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -39,20 +38,15 @@ const (
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 var attributeEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\n", "&#10;", "\t", "&#9;")
 
-// EscapeLocation encodes a path below the repository for a location's href.
-func EscapeLocation(path string) string {
-	parts := strings.Split(path, "/")
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
-	}
-	return strings.Join(parts, "/")
-}
-
 // Place is where a package's file is.
 type Place struct {
 	SHA256 string // of the file
 	Size   int64  // bytes
-	Path   string // below the repository, not encoded
+	// Path is below the repository. It is written as it is: dnf encodes it
+	// itself, and would encode an encoded one twice (+, ^ and ~ arrive only
+	// this way). What an address could not hold (%, #, ?, a space) is in no
+	// name that ReadPackage lets through.
+	Path string
 }
 
 // primaryFile reports whether a file is listed in primary.xml already.
@@ -78,7 +72,7 @@ func (p Package) Primary(at Place) string {
 	text("  ", "url", p.URL)
 	line(`  <time file="%d" build="%d"/>`, p.BuildTime.Unix(), p.BuildTime.Unix())
 	line(`  <size package="%d" installed="%d" archive="%d"/>`, at.Size, p.InstalledSize, p.ArchiveSize)
-	line(`  <location href="%s"/>`, attributeEscaper.Replace(EscapeLocation(at.Path)))
+	line(`  <location href="%s"/>`, attributeEscaper.Replace(at.Path))
 	line(`  <format>`)
 	text("    ", "rpm:license", p.License)
 	text("    ", "rpm:vendor", p.Vendor)

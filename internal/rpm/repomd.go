@@ -3,7 +3,6 @@ package rpm
 import (
 	"encoding/xml"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -95,12 +94,8 @@ func ReadPrimary(text []byte) ([]Listed, error) {
 	}
 	out := make([]Listed, 0, len(doc.Packages))
 	for _, p := range doc.Packages {
-		path, err := url.PathUnescape(p.Location.Href)
-		if err != nil {
-			return nil, fmt.Errorf("primary.xml: location %q: %w", p.Location.Href, err)
-		}
 		out = append(out, Listed{Name: p.Name, Architecture: p.Arch, EVR: EVR{p.Version.Epoch, p.Version.Ver, p.Version.Rel},
-			Place: Place{SHA256: p.Checksum, Size: p.Size.Package, Path: path}})
+			Place: Place{SHA256: p.Checksum, Size: p.Size.Package, Path: p.Location.Href}})
 	}
 	return out, nil
 }

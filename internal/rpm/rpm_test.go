@@ -203,7 +203,6 @@ func TestSatisfies(t *testing.T) {
 }
 
 var fileTime = regexp.MustCompile(`<time file="[0-9]+"`)
-var location = regexp.MustCompile(`<location href="[^"]*"`)
 
 func unzip(t *testing.T, pattern string) string {
 	t.Helper()
@@ -222,8 +221,8 @@ func unzip(t *testing.T, pattern string) string {
 	return string(data)
 }
 
-// Each package's piece of metadata is createrepo_c's, to the letter, but for
-// the file's time and the encoding of its place.
+// Each package's piece of metadata is createrepo_c's, to the letter, but for the
+// file's time.
 func TestMetadataEqualsCreaterepo(t *testing.T) {
 	dir := t.TempDir()
 	var paths []string
@@ -239,9 +238,7 @@ func TestMetadataEqualsCreaterepo(t *testing.T) {
 	}
 	rpmtest.Run(t, "createrepo_c", "--no-database", dir)
 	primary, lists, other := unzip(t, dir+"/repodata/*primary.xml.gz"), unzip(t, dir+"/repodata/*filelists.xml.gz"), unzip(t, dir+"/repodata/*other.xml.gz")
-	neutral := func(s string) string {
-		return location.ReplaceAllString(fileTime.ReplaceAllString(s, `<time file=""`), "<location")
-	}
+	neutral := func(s string) string { return fileTime.ReplaceAllString(s, `<time file=""`) }
 	for _, path := range paths {
 		p, data := load(t, path)
 		at := rpm.Place{SHA256: digest(data), Size: int64(len(data)), Path: filepath.Base(path)}
@@ -261,7 +258,7 @@ func TestMetadataEqualsCreaterepo(t *testing.T) {
 // Strange bytes in a header become valid XML.
 func TestMetadataIsValidXML(t *testing.T) {
 	p := rpm.Package{Name: "x", Summary: "a", Changelog: []rpm.Change{{Author: `"<&>`, Text: "]]>", Time: time.Unix(1, 0)}}, Files: []rpm.File{{Path: "/etc/<\">&"}}}
-	at := rpm.Place{Path: "Packages/x/x+1^2~3 %?.rpm"}
+	at := rpm.Place{Path: "Packages/x/x+1^2~3.rpm"}
 	for _, s := range []string{rpm.PrimaryHead(1) + p.Primary(at) + rpm.PrimaryTail, rpm.FilelistsHead(1) + p.Filelists(at) + rpm.FilelistsTail, rpm.OtherHead(1) + p.Other(at) + rpm.OtherTail} {
 		var v struct{}
 		must(t, xml.Unmarshal([]byte(s), &v))
