@@ -137,6 +137,7 @@ func (a *attempt) broken(file string, err error) error {
 	line := 0
 	if g := lineNumber.FindStringSubmatch(message); g != nil {
 		line = atoi(g[1])
+		message = strings.Replace(message, g[0], "", 1)
 	}
 	if i := strings.LastIndex(file, "debian/"); i >= 0 {
 		message = strings.TrimPrefix(message, file[i:]+": ")

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,7 +316,7 @@ func tail(log string) string { return log[max(0, len(log)-6000):] }
 func (b *bench) repository(kind job.RepositoryKind, name string, priority int, results ...job.Result) job.Repository {
 	b.t.Helper()
 	dir := b.t.TempDir()
-	repo := job.Repository{Kind: kind, Name: name, Path: "/" + name + "/", Format: b.form, Priority: priority}
+	repo := job.Repository{Kind: kind, Name: name, Path: fmt.Sprintf("/%s-%d/", name, serial.Add(1)), Format: b.form, Priority: priority}
 	for _, r := range results {
 		for _, a := range r.Artifacts {
 			if a.Kind != job.BinaryPackage && a.Kind != job.SourcePackage {
@@ -340,8 +341,8 @@ func (b *bench) repository(kind job.RepositoryKind, name string, priority int, r
 			apt-ftparchive packages pool > dists/`+repo.Suite+`/main/binary-amd64/Packages
 			apt-ftparchive sources pool 2>/dev/null | gzip -n > dists/`+repo.Suite+`/main/source/Sources.gz
 			cd dists/`+repo.Suite+`
-			apt-ftparchive -o APT::FTPArchive::Release::Origin=`+name+` -o APT::FTPArchive::Release::Codename=`+repo.Suite+` -o APT::FTPArchive::Release::Suite=`+repo.Suite+` -o APT::FTPArchive::Release::Components=main -o APT::FTPArchive::Release::Architectures=amd64 release . > /tmp/rel.$$
-			mv /tmp/rel.$$ Release`)
+			apt-ftparchive -o APT::FTPArchive::Release::Origin=`+name+` -o APT::FTPArchive::Release::Codename=`+repo.Suite+` -o APT::FTPArchive::Release::Suite=`+repo.Suite+` -o APT::FTPArchive::Release::Components=main -o APT::FTPArchive::Release::Architectures=amd64 release . > ../Release
+			mv ../Release .`)
 		release := dir + "/dists/" + repo.Suite + "/"
 		if _, err := gpg("--clearsign", "-o", release+"InRelease", release+"Release"); err != nil {
 			b.t.Fatal(err)
@@ -350,6 +351,8 @@ func (b *bench) repository(kind job.RepositoryKind, name string, priority int, r
 	b.mux.Handle(repo.Path, http.StripPrefix(repo.Path, http.FileServer(http.Dir(dir))))
 	return repo
 }
+
+var serial atomic.Int64
 
 func (b *bench) sh(dir, script string) {
 	b.t.Helper()

@@ -27,6 +27,7 @@ var rules = []rule{
 	{cause, "configure: error:", re(`^configure: error: (?P<msg>.+)$`), "configure", nil},
 	{cause, " *** ", re(`^(?P<file>[^\s:*]+):(?P<line>\d+): \*\*\* (?P<msg>.+?)\.?\s+Stop\.$`), "make", nil},
 	{cause, "No rule to make target", re(`make(?:\[\d+\])?: \*\*\* (?P<msg>No rule to make target .+?)\.?\s+Stop\.$`), "make", nil},
+	{tool, "make", re(`^make(?:\[\d+\])?: (?P<msg>[^\s:*]+: (?:No such file or directory|Permission denied|Command not found))$`), "make", nil},
 	{summary, "*** [", re(`make(?:\[\d+\])?: \*\*\* \[(?:(?P<file>[^\s:\]]+):(?P<line>\d+): )?(?P<target>[^\]]+)\] (?P<how>.+)$`), "make", fixMake},
 	{cause, "FAILED -- saving rejects", re(`hunks? FAILED -- saving rejects to file (?P<file>\S+)\.rej`), "patch", func(_ *scanner, m map[string]string) {
 		m["msg"] = "a patch does not apply: " + m["msg"]
