@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/environment"
 	"sluice/internal/job"
 	"sluice/internal/sandbox"
 	"sluice/internal/stage"
@@ -94,10 +95,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, manager.Close()) }()
-	w := &Worker{opt: opt, client: c, sandbox: manager}
-	if w.nodes, err = newNodes(ctx, manager, filepath.Join(opt.Dir, "nodes")); err != nil {
-		return err
-	}
+	w := &Worker{opt: opt, client: c, sandbox: manager, nodes: environment.NewNspawn(manager)}
 	opt.Log.Info("the worker is ready", "service", opt.Service, "slots", opt.Slots, "labels", opt.Labels)
 	var slots sync.WaitGroup
 	for range opt.Slots {

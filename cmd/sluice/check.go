@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sluice/internal/config"
+	"sluice/internal/gerrit"
+	"sluice/internal/postgres"
+)
+
+// checkCommand reads a site file or a package file.
+type checkCommand struct {
+	File string `arg:"" help:"A site file; a file called .sluice.yaml or *.sluice.yaml is read as a package file." type:"existingfile"`
+}
+
+// Run says what is wrong, with file, line and column.
+func (c *checkCommand) Run(o output) error {
+	if strings.HasSuffix(filepath.Base(c.File), config.PackageFile) {
+		text, err := os.ReadFile(c.File)
+		if err != nil {
+			return err
+		}
+		if _, err := config.ParsePackage(c.File, text); err != nil {
+			fmt.Fprintln(o.err, err)
+			return errSaid
+		}
+		fmt.Fprintf(o.out, "%s is a sound package file\n", c.File)
+		return nil
+	}
+	site, warnings, err := config.Load(c.File)
+	if err == nil {
+		var more []config.Warning
+		more, err = site.CheckFiles()
+		warnings = append(warnings, more...)
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(o.err, "warning: %s\n", w)
+	}
+	if err != nil {
+		fmt.Fprintln(o.err, err)
+		return errSaid
+	}
+	fmt.Fprintf(o.out, "%s is sound: %d targets, %d project rules, %d queues\n", c.File, len(site.Targets), len(site.Projects), len(site.Queues))
+	return nil
+}
+
+// loadSite reads the site file and tells of warnings.
+func loadSite(file string, o output) (*config.Site, error) {
+	site, warnings, err := config.Load(file)
+	for _, w := range warnings {
+		fmt.Fprintf(o.err, "warning: %s\n", w)
+	}
+	return site, err
+}
+
+// migrateCommand brings the schema to this version.
+type migrateCommand struct {
+	Config string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Down   bool   `help:"Take the last migration back instead. What it added is lost."`
+}
+
+// Run migrates.
+func (c *migrateCommand) Run(ctx context.Context, o output) error {
+	site, err := loadSite(c.Config, o)
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(ctx, site, o.logger(false))
+	if err != nil {
+		return err
+	}
+	defer db.close()
+	if c.Down {
+		err = db.store.MigrateDown(ctx)
+	} else {
+		err = db.store.Migrate(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	v, err := db.store.SchemaVersion(ctx)
+	fmt.Fprintf(o.out, "the schema is at version %d\n", v)
+	return err
+}
+
+// doctorCommand asks Gerrit whether the gate may do its work.
+type doctorCommand struct {
+	Config string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+}
+
+// Run prints what is wrong and how to mend it.
+func (c *doctorCommand) Run(ctx context.Context, o output) error {
+	site, err := loadSite(c.Config, o)
+	if err != nil {
+		return err
+	}
+	clients, err := newFetcher(site)
+	if err != nil {
+		return err
+	}
+	found := 0
+	for _, g := range site.Gerrit {
+		client, err := newGerrit(g, clients)
+		if err != nil {
+			return err
+		}
+		in := gerrit.DoctorInput{Label: g.Label}
+		if g.SSH != "" {
+			if in.Stream, err = newStream(g); err != nil {
+				return err
+			}
+		}
+		if in.Projects, err = gatedProjects(ctx, site, g, client); err != nil {
+			fmt.Fprintf(o.err, "%s: the projects cannot be listed: %v\n", g.Name, err)
+			found++
+		}
+		for _, p := range client.Doctor(ctx, in) {
+			fmt.Fprintf(o.out, "%s: %s\n", g.Name, p)
+			found++
+		}
+	}
+	if found > 0 {
+		return fmt.Errorf("%d problems", found)
+	}
+	fmt.Fprintln(o.out, "all is well: the gate may listen, vote and submit")
+	return nil
+}
+
+// gatedProjects names the projects of a Gerrit that the site gates.
+func gatedProjects(ctx context.Context, site *config.Site, g config.Gerrit, client *gerrit.Client) ([]string, error) {
+	all, err := client.Projects(ctx)
+	var out []string
+	for _, p := range all {
+		for _, rule := range site.Projects {
+			if (rule.Gerrit == "" || rule.Gerrit == g.Name) && config.Glob(rule.Project, p) {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out, err
+}
+
+// database is the store, and the server under it where that is ours.
+type database struct {
+	store    *postgres.Store
+	embedded *postgres.Embedded
+}
+
+func (d database) close() {
+	if d.store != nil {
+		d.store.Close()
+	}
+	if d.embedded != nil {
+		d.embedded.Stop()
+	}
+}

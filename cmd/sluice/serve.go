@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/internal/api"
+	"sluice/internal/blob"
+	"sluice/internal/config"
+	"sluice/internal/engine"
+	"sluice/internal/gerrit"
+	"sluice/internal/git"
+	"sluice/internal/postgres"
+	"sluice/internal/publisher"
+	"sluice/internal/record"
+	"sluice/internal/repo"
+	"sluice/internal/upstream"
+)
+
+// serveCommand runs the service.
+type serveCommand struct {
+	Config  string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Observe bool   `help:"Compute and show everything, vote and submit nothing."`
+	Debug   bool   `help:"Log more."`
+}
+
+// service is the running parts.
+type service struct {
+	site    *config.Site
+	log     *slog.Logger
+	db      database
+	hub     *postgres.Hub
+	blobs   *blob.FS
+	engine  *engine.Engine
+	up      *upstream.Server
+	fetch   *fetcher
+	streams map[string]*gerrit.Stream
+	tokens  []api.WorkerToken
+	parts   sync.WaitGroup
+}
+
+// Run serves until it is told to stop.
+func (c *serveCommand) Run(ctx context.Context, o output) error {
+	site, err := loadSite(c.Config, o)
+	if err != nil {
+		return err
+	}
+	if _, err := site.CheckFiles(); err != nil {
+		return err
+	}
+	s := &service{site: site, log: o.logger(c.Debug), streams: map[string]*gerrit.Stream{}}
+	if err := os.MkdirAll(site.Data, 0o755); err != nil {
+		return err
+	}
+	if s.db, err = openDatabase(ctx, site, s.log); err != nil {
+		return err
+	}
+	defer s.db.close()
+	if err := s.db.store.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.build(c.Observe); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// build makes the parts; nothing runs yet.
+func (s *service) build(observe bool) (err error) {
+	data := func(parts ...string) string { return filepath.Join(append([]string{s.site.Data}, parts...)...) }
+	if s.blobs, err = blob.OpenFS(data("blobs")); err != nil {
+		return err
+	}
+	mirrors, err := git.Open(data("git"), git.Options{})
+	if err != nil {
+		return err
+	}
+	if s.fetch, err = newFetcher(s.site); err != nil {
+		return err
+	}
+	if s.up, err = upstream.New(s.site.Upstreams, data("upstream"), s.fetch.http, s.log); err != nil {
+		return err
+	}
+	cache, err := repo.NewDirCache(data("cache"))
+	if err != nil {
+		return err
+	}
+	p := &publisher.Publisher{Store: s.blobs, Builder: repo.NewBuilder(s.blobs, cache, 0, "")}
+	if p.Release, err = signer(s.site, s.site.Keys.Release, "release", s.site.Repositories.Origin+" repositories"); err != nil {
+		return err
+	}
+	if p.Test, err = signer(s.site, s.site.Keys.Test, "test", s.site.Repositories.Origin+" test repositories"); err != nil {
+		return err
+	}
+	s.hub = s.db.store.NewHub()
+	s.engine = &engine.Engine{
+		Site: s.site, Store: s.db.store, Gerrits: map[string]engine.Gerrit{}, Git: mirrors, Blobs: s.blobs, Repos: p,
+		Upstreams: s.up, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
+	}
+	if s.engine.Remote, err = remotes(s.site, s.fetch); err != nil {
+		return err
+	}
+	for _, g := range s.site.Gerrit {
+		client, err := newGerrit(g, s.fetch)
+		if err != nil {
+			return err
+		}
+		s.engine.Gerrits[g.Name] = client
+		if g.SSH == "" {
+			continue
+		}
+		if s.streams[g.Name], err = newStream(g); err != nil {
+			return err
+		}
+	}
+	return s.workerTokens()
+}
+
+// workerTokens reads the site's workers, and makes one for the service's own.
+func (s *service) workerTokens() error {
+	for _, w := range s.site.Workers {
+		token, err := w.Token.Reveal()
+		if err != nil {
+			return fmt.Errorf("token of worker %s: %w", w.Name, err)
+		}
+		s.tokens = append(s.tokens, api.WorkerToken{Name: w.Name, Token: token, Labels: w.Labels})
+	}
+	if s.site.LocalWorker.Enabled {
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret)
+		s.tokens = append(s.tokens, api.WorkerToken{Name: "local", Token: hex.EncodeToString(secret), Labels: s.site.LocalWorker.Labels})
+	}
+	return nil
+}
+
+// run starts the parts in the order in which they need each other, waits for
+// the end, and stops them in the opposite order.
+func (s *service) run(ctx context.Context) error {
+	if err := s.engine.Init(ctx); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.site.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.part(func() { s.hub.Run(running) })
+	if err := s.db.store.StartWork(running, s.log, s.engine.Do, s.periodic()); err != nil {
+		stop()
+		return err
+	}
+	s.part(func() {
+		if err := s.engine.Run(running); err != nil {
+			s.log.Error("the engine ended", "error", err)
+		}
+	})
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
+	s.part(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the HTTP server ended", "error", err)
+		}
+	})
+	s.listen(running)
+	s.part(func() { s.sweep(running) })
+	s.localWorker(running, listener.Addr().String())
+	s.log.Info("sluice serves", "url", s.site.URL, "listen", listener.Addr().String(), "version", version)
+	<-ctx.Done()
+	s.log.Info("stopping")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	stop()
+	_ = server.Shutdown(grace)
+	_ = server.Close()
+	err = s.db.store.StopWork(grace)
+	s.parts.Wait()
+	return err
+}
+
+func (s *service) part(f func()) { s.parts.Go(f) }
+
+// periodic is what River has done again and again, by one replica at a time.
+func (s *service) periodic() []postgres.Periodic {
+	var out []postgres.Periodic
+	for _, g := range s.site.Gerrit {
+		out = append(out, postgres.Periodic{Every: g.Reconcile.D(), Task: record.Task{Kind: record.TaskReconcile, Gerrit: g.Name}})
+	}
+	return out
+}
+
+// listen follows each Gerrit's events. At each new connection it asks what is
+// true, since what happened before is lost (G21).
+func (s *service) listen(ctx context.Context) {
+	for name, stream := range s.streams {
+		stream.OnEvent = func(ctx context.Context, ev gerrit.Event) error { return s.engine.Event(ctx, name, ev) }
+		stream.OnState = func(st gerrit.State) {
+			s.log.Info("event stream", "gerrit", name, "connected", st.Connected, "error", st.Err)
+			if st.Connected {
+				if err := s.db.store.Enqueue(ctx, record.Task{Kind: record.TaskReconcile, Gerrit: name}); err != nil {
+					s.log.Error("reconcile after a new connection", "gerrit", name, "error", err)
+				}
+			}
+		}
+		s.part(func() { _ = stream.Run(ctx) })
+	}
+}
+
+// sweep ends leases that have run out, and has roots renewed.
+func (s *service) sweep(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	var roots time.Time
+	for {
+		if time.Since(roots) > 5*time.Minute {
+			if err := s.engine.PrepareRoots(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("prepare roots", "error", err)
+			}
+			roots = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n, err := s.db.store.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("sweep leases", "error", err)
+		} else if n > 0 {
+			s.log.Warn("leases ran out", "attempts", n)
+		}
+	}
+}
+
+// localWorker runs the service's own worker as a child with an empty
+// environment, and starts it again if it ends.
+func (s *service) localWorker(ctx context.Context, listen string) {
+	if !s.site.LocalWorker.Enabled {
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		s.log.Error("the local worker cannot be started", "error", err)
+		return
+	}
+	token := s.tokens[len(s.tokens)-1].Token
+	args := []string{
+		"worker", "--service", "http://" + listen, "--dir", filepath.Join(s.site.Data, "worker"),
+		"--labels", strings.Join(s.site.LocalWorker.Labels, ","), "--slots", fmt.Sprint(s.site.LocalWorker.Slots),
+	}
+	s.part(func() {
+		for ctx.Err() == nil {
+			if err := runWorker(ctx, self, args, token); ctx.Err() == nil {
+				s.log.Error("the local worker ended; it is started again", "error", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(2 * time.Second):
+				}
+			}
+		}
+	})
+}
+
+// runWorker runs a child until it ends, or until ctx is over: then its standard
+// input ends, on which it stops its jobs and leaves.
+func runWorker(ctx context.Context, self string, args []string, token string) error {
+	cmd := exec.Command(self, args...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(in, token)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		in.Close()
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(15 * time.Second):
+		_ = cmd.Process.Kill()
+		return <-ended
+	}
+}
