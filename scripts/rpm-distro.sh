@@ -1,21 +1,22 @@
-#!/bin/bash
-# make-rpm-distro.sh OUTDIR [DEBIAN-PACKAGE...]
+#!/usr/bin/env bash
+# rpm-distro.sh - a small, real RPM distribution made of this machine's own Debian packages.
 #
-# Makes a small, real RPM distribution out of this Debian host's own packages:
-# every .deb of a dependency closure becomes an RPM with real files, Requires,
-# Provides and soname dependencies, and createrepo_c makes a repository of them.
-# The packages named after OUTDIR are added to the default list.
+#   scripts/rpm-distro.sh OUT [DEBIAN-PACKAGE...]
 #
-#   OUTDIR/repo             the repository (groups: core, buildsys-build)
-#   OUTDIR/dnf.conf         a dnf configuration that knows only this repository
-#   OUTDIR/dnf-plugins      its plugin configuration: the harmful ones are off
-#   OUTDIR/home/.rpmmacros  run the host's dnf and rpm with HOME=OUTDIR/home, so
-#                           that a root's rpm database is where the distribution
-#                           itself looks for it (Debian's rpm uses ~/.rpmdb)
-#   OUTDIR/debs             the downloaded .debs, used again by the next run
+# For tests and the demo, where no RPM distribution's mirror can be reached. Every .deb of a dependency closure becomes
+# an RPM with real files, Requires, Provides and soname dependencies, and createrepo_c makes a repository of them. The
+# packages named after OUT are added to the default list. Where OUT already holds what would be made, nothing is done.
 #
-# Environment: JOBS (default: nproc), COMPRESSION (default: w1.zstdio).
-# Needs: apt, dpkg, rpm, createrepo-c; and dnf-plugins-core for the check at the end.
+#   OUT/repo             the repository (groups: core, buildsys-build)
+#   OUT/dnf.conf         a dnf configuration that knows only this repository
+#   OUT/dnf-plugins      its plugin configuration: the harmful ones are off
+#   OUT/home/.rpmmacros  run the machine's dnf and rpm with HOME=OUT/home, so that a root's rpm database is where the
+#                        distribution itself looks for it (Debian's rpm uses ~/.rpmdb)
+#   OUT/debs             the downloaded .debs, used again by the next run
+#   OUT/closure          the Debian packages and versions that went in
+#
+# Environment: JOBS (the number of processors), COMPRESSION (w1.zstdio).
+# Needs apt, dpkg-dev, rpm, createrepo-c, dnf-plugins-core (scripts/install.sh serve).
 set -euo pipefail
 export LC_ALL=C
 
@@ -262,12 +263,9 @@ convert() {
   rm -rf "$root" "$work/top/$name.spec"
 }
 
-# own_packages: filesystem, basesystem, buildsys-build and distro-rpm-macros.
-own_packages() {
-  local root=$WORK/root/@own dir spec=$WORK/spec/distro.spec release
-  release=$(. /etc/os-release; echo "${VERSION_ID:-0}")
-  mkdir -p "$root"
-  cd "$root"
+# own_tree: fills the current directory with what no Debian package brings: the merged folders, users, the name.
+own_tree() {
+  local dir release=$1
   for dir in "${FS_DIRS[@]}"; do mkdir -p "$dir"; done
   chmod 1777 tmp var/tmp
   chmod 0700 root
@@ -293,6 +291,11 @@ own_packages() {
   printf '/bin/sh\n/bin/bash\n/usr/bin/bash\n' > etc/shells
   printf 'NAME="Rebuilt"\nID=rebuilt\nVERSION_ID=%s\nPRETTY_NAME="Rebuilt %s (RPM from Debian packages)"\n' \
     "$release" "$release" > usr/lib/os-release
+}
+
+# own_macros: the RPM configuration of the distribution, and the path of python's site-packages.
+own_macros() {
+  local release=$1
   cat > usr/lib/rpm/macros.d/macros.distro <<M
 %dist .rb$release
 %_buildshell /bin/bash
@@ -317,10 +320,13 @@ M
   mkdir -p "usr/lib/python$PYTHON_VERSION/site-packages" "usr/lib64/python$PYTHON_VERSION/site-packages" usr/lib/python3/dist-packages
   printf '%s\n' "import site; site.addsitedir('/usr/lib/python$PYTHON_VERSION/site-packages'); site.addsitedir('/usr/lib64/python$PYTHON_VERSION/site-packages')" \
     > usr/lib/python3/dist-packages/rpm-site-packages.pth
+}
 
-  {
-    printf 'Name: distro\nVersion: %s\nRelease: 1\nSummary: The distribution\nLicense: GPL-2.0-or-later\nBuildArch: noarch\n%%description\n%%summary.\n' "$release"
-    echo '%package -n filesystem
+# own_spec: the spec of the packages that hold these files.
+own_spec() {
+  local release=$1
+  printf 'Name: distro\nVersion: %s\nRelease: 1\nSummary: The distribution\nLicense: GPL-2.0-or-later\nBuildArch: noarch\n%%description\n%%summary.\n' "$release"
+  echo '%package -n filesystem
 Summary: Directories, users and release files
 AutoReqProv: no
 Provides: setup, base-files, base-passwd, system-release = %version, system-release(releasever) = %version, redhat-release = %version
@@ -348,80 +354,79 @@ Summary: What every build root holds
 Requires: basesystem, rpm-build, distro-rpm-macros, bzip2, cpio, diffutils, file, gzip, patch, shadow-utils, tar, unzip, util-linux, which, xz, gcc, gcc-c++, make, glibc-devel, binutils
 %description -n buildsys-build
 %summary.'
-    echo '%files -n filesystem'
-    (( EUID == 0 )) || echo '%defattr(-,root,root,-)'
-    printf '%%dir /%s\n' "${FS_DIRS[@]}"
-    printf '/%s\n' bin sbin lib lib64 "usr/lib/$MULTIARCH" var/run var/lock var/lib/rpm etc/mtab etc/os-release usr/lib/os-release
-    printf '%%config(noreplace) /etc/%s\n' passwd group hosts machine-id nsswitch.conf profile shells
-    echo '%config(noreplace) %attr(0640,root,root) /etc/shadow'
-    printf '%%files -n distro-rpm-macros\n/usr/lib/rpm/macros.d/macros.distro\n'
-    printf '%%files -n rpm-site-packages\n%%dir /usr/lib/python%s/site-packages\n%%dir /usr/lib64/python%s/site-packages\n/usr/lib/python3/dist-packages/rpm-site-packages.pth\n' "$PYTHON_VERSION" "$PYTHON_VERSION"
-    printf '%%files -n basesystem\n%%files -n buildsys-build\n'
-  } > "$spec"
+  echo '%files -n filesystem'
+  (( EUID == 0 )) || echo '%defattr(-,root,root,-)'
+  printf '%%dir /%s\n' "${FS_DIRS[@]}"
+  printf '/%s\n' bin sbin lib lib64 "usr/lib/$MULTIARCH" var/run var/lock var/lib/rpm etc/mtab etc/os-release usr/lib/os-release
+  printf '%%config(noreplace) /etc/%s\n' passwd group hosts machine-id nsswitch.conf profile shells
+  echo '%config(noreplace) %attr(0640,root,root) /etc/shadow'
+  printf '%%files -n distro-rpm-macros\n/usr/lib/rpm/macros.d/macros.distro\n'
+  printf '%%files -n rpm-site-packages\n%%dir /usr/lib/python%s/site-packages\n%%dir /usr/lib64/python%s/site-packages\n/usr/lib/python3/dist-packages/rpm-site-packages.pth\n' "$PYTHON_VERSION" "$PYTHON_VERSION"
+  printf '%%files -n basesystem\n%%files -n buildsys-build\n'
+}
+
+# own_packages: filesystem, basesystem, buildsys-build, distro-rpm-macros and rpm-site-packages.
+own_packages() {
+  local root=$WORK/root/@own spec=$WORK/spec/distro.spec release
+  # shellcheck source=/dev/null
+  release=$(. /etc/os-release; echo "${VERSION_ID:-0}")
+  mkdir -p "$root"
+  cd "$root"
+  own_tree "$release"
+  own_macros "$release"
+  own_spec "$release" > "$spec"
   cd "$WORK"
   run_rpmbuild "$spec" "$root" "$WORK/spec/distro.log"
 }
 
-if [[ ${1:-} == --convert ]]; then # a worker of the xargs below
-  convert "$2"
-  exit
-fi
+# ---- the steps ----------------------------------------------------------------------------------------------------
 
-[[ $# -ge 1 ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-OUT=$(realpath -m "$1")
-shift
-WORK=$OUT/work
-MULTIARCH=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch)
-COMPRESSION=${COMPRESSION:-w1.zstdio}
-export OUT WORK MULTIARCH COMPRESSION
-self=$(realpath "$0")
-rm -rf "$WORK"
-mkdir -p "$WORK"/{attrs,db,root,spec,top} "$OUT"/{debs,home,dnf-plugins}
-start=$SECONDS
+# lists: what apt knows of, by name, size and time: enough to say that nothing can have changed.
+lists() { find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -printf '%f %s %T@\n' 2>/dev/null | sort; }
 
-# The closure, as apt resolves it on an empty system.
-apt-get -s install --no-install-recommends -o Dir::State::status=/dev/null "${DEFAULT_PACKAGES[@]}" "$@" \
-  > "$WORK/plan"
-awk '$1 == "Inst" { sub(/^\(/, "", $3); print $2, $3 }' "$WORK/plan" > "$WORK/closure"
-# Nothing to do where the same script made the same versions already.
-inputs=$(cat "$self" "$WORK/closure" <(echo "$OUT $COMPRESSION") | sha256sum | cut -d' ' -f1)
-if [[ $(cat "$OUT/complete" 2>/dev/null) == "$inputs" ]]; then
-  rm -rf "$WORK"
-  echo "up to date: $OUT"
-  exit
-fi
-rm -rf "$OUT/complete" "$OUT/repo"
-mkdir -p "$OUT/repo"
-cp /usr/lib/rpm/fileattrs/{elf,python,pkgconfig}.attr "$WORK/attrs/"
-while read -r name version; do
-  [[ $SKIP != *[[:space:]]"$name"[[:space:]]* || $name == base-passwd ]] || continue
-  file=${name}_${version//:/%3a}
-  compgen -G "$OUT/debs/${file}_*.deb" > /dev/null || echo "$name=$version"
-  printf '%s\n' "$file" >> "$WORK/wanted"
-done < "$WORK/closure" > "$WORK/missing"
-if [[ -s $WORK/missing ]]; then
-  (cd "$OUT/debs" && xargs apt-get download -qq < "$WORK/missing" 2> "$WORK/download.log") ||
-    { cat "$WORK/download.log" >&2; exit 1; }
-fi
-echo "download: $(( SECONDS - start )) s"
+# up_to_date HASH: does OUT hold what this hash of inputs makes? Two hashes count: a quick one over apt's lists, and one
+# over the versions that apt then plans.
+up_to_date() { [[ -d $OUT/repo/repodata ]] && grep -qxF "$1" "$OUT/complete" 2>/dev/null; }
 
-while read -r file; do
-  [[ $file == base-passwd_* ]] || printf '%s\n' "$OUT/debs/$file"_*.deb
-done < "$WORK/wanted" > "$WORK/debs"
-while read -r deb; do
-  dpkg-deb -f "$deb" Package Provides
-done < "$WORK/debs" | sed -nE 's/^(Package|Provides): //p' | tr ',' '\n' |
-  sed -E 's/\([^)]*\)//g; s/[[:space:]]//g; /^$/d' | sort -u > "$WORK/names"
-PYTHON_VERSION=$(awk '$1 == "python3" { split($2, v, "."); print v[1] "." v[2] }' "$WORK/closure")
-export PYTHON_VERSION=${PYTHON_VERSION:-3}
+hash_of() { sha256sum | cut -d' ' -f1; }
 
-converting=$SECONDS
-own_packages
-xargs -d '\n' ls -S < "$WORK/debs" |
-  xargs -d '\n' -P "${JOBS:-$(nproc)}" -n 1 bash "$self" --convert
-echo "conversion: $(( SECONDS - converting )) s"
+# plan PACKAGE...: the closure, as apt resolves it on an empty system, as "NAME VERSION" lines.
+plan() {
+  apt-get -s install --no-install-recommends -o Dir::State::status=/dev/null "${DEFAULT_PACKAGES[@]}" "$@" |
+    awk '$1 == "Inst" { sub(/^\(/, "", $3); print $2, $3 }'
+}
 
-cat > "$WORK/comps.xml" <<'X'
+# download: gets the .debs of the closure that are missing, removes those of former closures, and lists what to convert
+# (debs) and all names that they go by (names).
+download() {
+  local name version file deb
+  : > "$WORK/wanted"
+  while read -r name version; do
+    [[ $SKIP != *[[:space:]]"$name"[[:space:]]* || $name == base-passwd ]] || continue
+    file=${name}_${version//:/%3a}
+    compgen -G "$OUT/debs/${file}_*.deb" > /dev/null || echo "$name=$version"
+    printf '%s\n' "$file" >> "$WORK/wanted"
+  done < "$WORK/closure" > "$WORK/missing"
+  if [[ -s $WORK/missing ]]; then
+    (cd "$OUT/debs" && xargs apt-get download -qq < "$WORK/missing" 2> "$WORK/download.log") ||
+      { cat "$WORK/download.log" >&2; exit 1; }
+  fi
+  for deb in "$OUT"/debs/*.deb; do
+    file=${deb##*/}
+    grep -qxF "${file%_*}" "$WORK/wanted" || rm -f "$deb"
+  done
+  while read -r file; do
+    [[ $file == base-passwd_* ]] || printf '%s\n' "$OUT/debs/$file"_*.deb
+  done < "$WORK/wanted" > "$WORK/debs"
+  while read -r deb; do
+    dpkg-deb -f "$deb" Package Provides
+  done < "$WORK/debs" | sed -nE 's/^(Package|Provides): //p' | tr ',' '\n' |
+    sed -E 's/\([^)]*\)//g; s/[[:space:]]//g; /^$/d' | sort -u > "$WORK/names"
+}
+
+# index: makes a repository of the RPMs, with the two groups.
+index() {
+  cat > "$WORK/comps.xml" <<'X'
 <?xml version="1.0" encoding="UTF-8"?>
 <comps>
   <group><id>core</id><name>core</name><default>true</default><uservisible>true</uservisible>
@@ -430,10 +435,14 @@ cat > "$WORK/comps.xml" <<'X'
     <packagelist><packagereq type="mandatory">buildsys-build</packagereq></packagelist></group>
 </comps>
 X
-createrepo_c -q -g "$WORK/comps.xml" "$OUT/repo"
+  createrepo_c -q -g "$WORK/comps.xml" "$OUT/repo"
+}
 
-echo '%_dbpath /usr/lib/sysimage/rpm' > "$OUT/home/.rpmmacros"
-cat > "$OUT/dnf.conf" <<C
+# client: how this machine's dnf and rpm use the distribution.
+client() {
+  local name
+  echo '%_dbpath /usr/lib/sysimage/rpm' > "$OUT/home/.rpmmacros"
+  cat > "$OUT/dnf.conf" <<C
 [main]
 gpgcheck=0
 install_weak_deps=False
@@ -446,17 +455,54 @@ pluginconfpath=$OUT/dnf-plugins
 name=The distribution
 baseurl=file://$OUT/repo
 C
+  # The machine's plugin "local" would keep a copy of every package and offer it again: old ones win.
+  for name in "${DNF_PLUGINS_OFF[@]}"; do printf '[main]\nenabled=0\n' > "$OUT/dnf-plugins/$name.conf"; done
+}
 
-# The host's plugin "local" would keep a copy of every package and offer it again: old ones win.
-for name in "${DNF_PLUGINS_OFF[@]}"; do printf '[main]\nenabled=0\n' > "$OUT/dnf-plugins/$name.conf"; done
+# check: every Requires has a provider in the repository.
+check() {
+  HOME=$OUT/home dnf -q -c "$OUT/dnf.conf" --setopt=cachedir="$WORK/cache" repoclosure --repo distro > "$WORK/closure.log" 2>&1 ||
+    { cat "$WORK/closure.log" >&2; echo 'rpm-distro: a package requires what none provides' >&2; exit 1; }
+}
 
-# Every Requires must have a provider in the repository.
-if HOME=$OUT/home dnf -q -c "$OUT/dnf.conf" --setopt=cachedir="$WORK/cache" repoclosure --help > /dev/null 2>&1; then
-  HOME=$OUT/home dnf -q -c "$OUT/dnf.conf" --setopt=cachedir="$WORK/cache" repoclosure --repo distro 2>&1 | { grep -v 'detect release version' || :; }
-else
-  echo 'dnf repoclosure is not there: closure not checked' >&2
+main() {
+  local self quick exact began=$SECONDS
+  self=$(realpath "$0")
+  [[ -n $(lists) ]] || apt-get -qq update -o APT::Update::Error-Mode=any
+  quick=$({ cat "$self"; lists; echo "$OUT $COMPRESSION $*"; } | hash_of)
+  ! up_to_date "$quick" || return 0
+  rm -rf "$WORK"
+  mkdir -p "$WORK"/{attrs,db,root,spec,top} "$OUT"/{debs,home,dnf-plugins}
+  plan "$@" > "$WORK/closure"
+  exact=$({ cat "$self" "$WORK/closure"; echo "$OUT $COMPRESSION"; } | hash_of)
+  if ! up_to_date "$exact"; then
+    rm -rf "$OUT/complete" "$OUT/repo"
+    mkdir -p "$OUT/repo"
+    cp /usr/lib/rpm/fileattrs/{elf,python,pkgconfig}.attr "$WORK/attrs/"
+    download
+    PYTHON_VERSION=$(awk '$1 == "python3" { split($2, v, "."); print v[1] "." v[2] }' "$WORK/closure")
+    export PYTHON_VERSION=${PYTHON_VERSION:-3}
+    own_packages
+    xargs -d '\n' ls -S < "$WORK/debs" | xargs -d '\n' -P "${JOBS:-$(nproc)}" -n 1 bash "$self" --convert
+    index
+    client
+    check
+    cp "$WORK/closure" "$OUT/closure"
+    echo "rpm-distro: $(find "$OUT/repo" -name '*.rpm' | wc -l) packages, $(du -sm "$OUT/repo" | cut -f1) MB, in $((SECONDS - began)) s" >&2
+  fi
+  printf '%s\n' "$quick" "$exact" > "$OUT/complete"
+  rm -rf "$WORK"
+}
+
+if [[ ${1:-} == --convert ]]; then # a worker of the xargs above
+  convert "$2"
+  exit
 fi
-cp "$WORK/closure" "$OUT/closure"
-echo "$inputs" > "$OUT/complete"
-rm -rf "$WORK"
-echo "packages: $(find "$OUT/repo" -name '*.rpm' | wc -l), $(du -sm "$OUT/repo" | cut -f1) MB, total $(( SECONDS - start )) s"
+[[ $# -ge 1 ]] || { sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
+OUT=$(realpath -m "$1")
+shift
+WORK=$OUT/work
+MULTIARCH=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
+COMPRESSION=${COMPRESSION:-w1.zstdio}
+export OUT WORK MULTIARCH COMPRESSION
+main "$@"
