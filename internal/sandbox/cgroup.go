@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -222,12 +225,30 @@ func removeGroup(dir string) {
 		if try > 0 {
 			time.Sleep(5 * time.Millisecond)
 		}
-		if procs, err := os.ReadFile(dir + "/cgroup.procs"); err == nil {
-			for _, f := range strings.Fields(string(procs)) {
-				if pid, _ := strconv.Atoi(f); pid > 1 {
-					unix.Kill(pid, unix.SIGKILL)
-				}
+		// A node's systemd has made groups of its own: from the leaves up.
+		var below []string
+		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				below = append(below, path)
 			}
+			return nil
+		})
+		for _, d := range slices.Backward(below) {
+			killGroup(d)
+			unix.Rmdir(d)
+		}
+	}
+}
+
+// killGroup kills the processes of one group.
+func killGroup(dir string) {
+	procs, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil {
+		return
+	}
+	for _, f := range strings.Fields(string(procs)) {
+		if pid, _ := strconv.Atoi(f); pid > 1 && pid != os.Getpid() {
+			unix.Kill(pid, unix.SIGKILL)
 		}
 	}
 }
@@ -236,10 +257,40 @@ func removeGroup(dir string) {
 // what is in them.
 func removeCgroups(k cgroupKind, prefix string) {
 	g := cgroup{kind: k, name: prefix + "*"}
-	for _, pattern := range g.dirs() {
+	patterns := g.dirs()
+	if k.v2 == "" && k.enabled {
+		patterns = append(patterns, filepath.Join(cgroupRoot, "systemd", g.name))
+	}
+	for _, pattern := range patterns {
 		found, _ := filepath.Glob(pattern)
 		for _, dir := range found {
 			removeGroup(dir)
 		}
 	}
 }
+
+// Confine puts a process that is not one of the box's commands (a node's
+// supervisor) under the box's limits; what it starts later is, too. release
+// kills what is left of them.
+func (b *Box) Confine(pid int) (release func(), err error) {
+	g, err := b.m.newCgroup(b.group, b.opt.Limits)
+	if err != nil || g == nil {
+		return func() {}, err
+	}
+	if g.kind.v2 == "" {
+		// systemd in a node makes its own tree there.
+		g.kind.v1 = maps.Clone(g.kind.v1)
+		if own := filepath.Join(cgroupRoot, "systemd"); os.Mkdir(filepath.Join(own, g.name), 0o755) == nil {
+			g.kind.v1["name=systemd"] = own
+		}
+	}
+	if err := g.add(pid); err != nil {
+		g.remove()
+		return nil, err
+	}
+	return g.remove, nil
+}
+
+// Merged is the directory on the worker at which the box's tree is mounted.
+// Nothing but a container that starts in it may follow paths there.
+func (b *Box) Merged() string { return b.merged() }

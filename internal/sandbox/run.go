@@ -256,6 +256,9 @@ func (p *process) wait(ctx context.Context) error {
 		stopped = ErrClosed
 	case <-timer.C:
 		stopped = p.limit(LimitTime, int64(timeout))
+		if e := p.group.exceeded(p); e != nil {
+			stopped = e // the nearer reason
+		}
 	case e := <-over:
 		stopped = e
 	}
