@@ -98,7 +98,7 @@ func startGerrit(t testing.TB, version string, settings ...string) (*GerritServe
 			atEnd(func() { _, _ = script(t, g.env, "gerrit.sh", "purge") })
 			return g, g.read(out)
 		}
-		if !strings.Contains(err.Error(), "port") {
+		if text := err.Error(); !strings.Contains(text, "is taken") && !strings.Contains(text, "already in use") {
 			return nil, err
 		}
 		_, _ = script(t, g.env, "gerrit.sh", "purge")
