@@ -159,6 +159,7 @@ var histories = map[string]func(*builder) history{
 	"criss-cross-module":   crissCross(files{"f": subA}, files{"f": subB}, files{"f": subA}, files{"f": subA, "n": "n\n"}),
 	"criss-cross-folder":   crissCross(files{"n": "n\n"}, files{"n/x": "n\n"}, files{"n": "n\n"}, files{"n": "n\n", "g": "x\n"}),
 	"criss-cross-mode":     crissCross(files{"n": "n\n"}, files{"n": "+x n\n"}, files{"n": "n\n"}, files{"n": "n\n", "g": "x\n"}),
+	"criss-cross-binary":   crissCross(files{"f": "a\x00b"}, files{"f": "c\x00d"}, files{"f": "a\x00b"}, files{"f": "a\x00b", "n": "n\n"}),
 	"criss-cross-twice": func(b *builder) history {
 		h := crissCross(files{"f": changed(ten, 1, "x\n")}, files{"f": changed(ten, 8, "y\n")}, nil, files{"f": changed(changed(ten, 1, "x\n"), 8, "y\n")})(b)
 		// A second criss-cross on top of the first.

@@ -109,6 +109,7 @@ type verdict struct {
 func (a *arena) ours(h history) (verdict, error) {
 	r := a.request(h.tip, a.submit, h.changes...)
 	r.ContentMerge = a.content
+	r.RefuseBinaryAncestor = strings.HasPrefix(a.g.Version, "3.10.")
 	res, err := a.store.Merge(ctx, r)
 	if err != nil {
 		return verdict{}, err

@@ -145,12 +145,18 @@ type MergeRequest struct {
 	Project Project
 	// Base is the full id of the commit to merge onto: the branch's tip, or the
 	// Commit of the MergeResult of the item ahead. Empty: the branch does not exist yet.
+	// The project's branches must have been fetched: what is on one of them may be
+	// brought along by a change.
 	Base string
 	// Changes are submitted one after the other.
 	Changes    []ChangeRevision
 	SubmitType SubmitType
 	// ContentMerge is the project's "allow content merges".
 	ContentMerge bool
+	// RefuseBinaryAncestor is for Gerrit 3.10 and older: in a criss-cross history a
+	// binary file that differs between the merge bases refuses the merge. Newer
+	// ones go on with the first base's.
+	RefuseBinaryAncestor bool
 	// RejectEmpty is the project's "reject empty commit upon submit".
 	RejectEmpty bool
 	// Committer of the commits made, and author of merge commits.

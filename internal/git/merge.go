@@ -192,12 +192,9 @@ func (m *submit) mergeCommit(c rawCommit, bases []string) (*Conflict, error) {
 	if !m.req.ContentMerge && len(bases) > 1 { // the simple merger knows one base only
 		return &Conflict{Reason: ManyMergeBases}, nil
 	}
-	base, ok, err := m.ancestor(bases)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return &Conflict{Reason: ManyMergeBases}, nil
+	base, refused, err := m.ancestor(bases)
+	if err != nil || refused != nil {
+		return refused, err
 	}
 	tree, conflict, err := m.trees(base, m.tip.tree, c.tree)
 	if err != nil || conflict != nil {
@@ -282,41 +279,41 @@ func (m *submit) trees(base, ours, theirs string) (string, *Conflict, error) {
 
 // ancestor is the tree of the common ancestor. Several merge bases are merged
 // with one another, in order and recursively, into a virtual one.
-func (m *submit) ancestor(bases []string) (tree string, ok bool, err error) {
+func (m *submit) ancestor(bases []string) (tree string, refused *Conflict, err error) {
 	if len(bases) == 0 {
-		return emptyTree, true, nil
+		return emptyTree, nil, nil
 	}
 	if len(bases) >= maxMergeBases {
-		return "", false, nil
+		return "", &Conflict{Reason: ManyMergeBases}, nil
 	}
 	first, err := m.objects.commit(bases[0])
 	if err != nil {
-		return "", false, err
+		return "", nil, err
 	}
 	tree = first.tree
 	for i, b := range bases[1:] {
 		next, err := m.objects.commit(b)
 		if err != nil {
-			return "", false, err
+			return "", nil, err
 		}
 		// The history behind those merged so far is that of a commit with all of them as parents.
 		below, err := m.store.mergeBases(m.ctx, m.dir, b, bases[:i+1]...)
 		if err != nil {
-			return "", false, err
+			return "", nil, err
 		}
-		base, ok, err := m.ancestor(below)
-		if err != nil || !ok {
-			return "", ok, err
+		base, refused, err := m.ancestor(below)
+		if err != nil || refused != nil {
+			return "", refused, err
 		}
-		t := treeMerge{objects: m.objects, content: true, virtual: true}
+		t := treeMerge{objects: m.objects, content: true, virtual: true, refuseBinary: m.req.RefuseBinaryAncestor}
 		if tree, err = t.merge(base, tree, next.tree); err != nil {
-			return "", false, err
+			return "", nil, err
 		}
 		if len(t.conflicts) > 0 {
-			return "", false, nil
+			return "", &Conflict{Reason: PathConflict, Files: t.conflicts}, nil
 		}
 	}
-	return tree, true, nil
+	return tree, nil, nil
 }
 
 // mergeBases are the best common ancestors of a and of a merge of the others.

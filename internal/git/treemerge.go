@@ -16,8 +16,10 @@ type treeMerge struct {
 	content bool // merge by lines what both sides changed (ResolveMerger); else refuse (SimpleTwoWayInCore)
 	// virtual: this makes the common ancestor of a criss-cross history. Nothing
 	// is refused: clashes go into the result, with markers or as JGit chooses.
-	virtual   bool
-	conflicts []string
+	virtual bool
+	// refuseBinary: the exception to that, in JGit before 6.10.1.
+	refuseBinary bool
+	conflicts    []string
 	// renamed are files that were merged by lines and whose path is not UTF-8.
 	// JGit writes such a path anew, as if it had been Latin-1.
 	renamed map[string]entry
@@ -180,7 +182,7 @@ func (m *treeMerge) bothFiles(name string, b, o, t entry) (entry, error) {
 	switch {
 	case err != nil:
 		return entry{}, fmt.Errorf("merge %q: %w", name, err)
-	case binary && m.virtual:
+	case binary && m.virtual && !m.refuseBinary:
 		return o, nil
 	case binary || merged.conflict && !m.virtual:
 		return m.refuse(name), nil
