@@ -1,7 +1,9 @@
 package gerritfake
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -31,8 +33,9 @@ type Server struct {
 	HostKey    string // of the SSH server, a line "ssh-ed25519 AAAA…"
 	WholeTopic bool   // submit whole topics; set before use
 
-	http *httptest.Server
-	ssh  *sshServer
+	http    *httptest.Server
+	closing chan struct{} // closed by Close
+	ssh     *sshServer
 
 	mu       sync.Mutex // guards all below
 	users    map[string]*User
@@ -47,7 +50,7 @@ type Server struct {
 
 // New starts a fake; Close ends it.
 func New() (*Server, error) {
-	s := &Server{users: map[string]*User{}, projects: map[string]*project{}, changes: map[int]*change{}, next: 1}
+	s := &Server{users: map[string]*User{}, projects: map[string]*project{}, changes: map[int]*change{}, next: 1, closing: make(chan struct{})}
 	all := map[string][2]int{"Verified": {-2, 2}, "Code-Review": {-2, 2}, "Workflow": {-1, 1}}
 	reviewer := map[string][2]int{"Code-Review": {-2, 2}, "Workflow": {-1, 1}}
 	robot := map[string][2]int{"Verified": {-2, 2}, "Code-Review": {-1, 1}}
@@ -75,6 +78,7 @@ func New() (*Server, error) {
 
 // Close ends all connections.
 func (s *Server) Close() {
+	close(s.closing)
 	s.ssh.close()
 	s.http.CloseClientConnections()
 	s.http.Close()
@@ -138,8 +142,16 @@ func (s *Server) faulty(next http.Handler) http.Handler {
 			return
 		}
 		if f.Until != nil {
+			// net/http notices that a client left only once its body is read.
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			select {
 			case <-f.Until:
+			case <-s.closing:
+				panic(http.ErrAbortHandler)
 			case <-r.Context().Done():
 				panic(http.ErrAbortHandler)
 			}
