@@ -23,7 +23,9 @@ type leases struct{ *service }
 func (l leases) Claim(ctx context.Context, w record.Worker, lease string) (*job.Spec, error) {
 	return l.engine.Claim(ctx, w, lease)
 }
-func (l leases) Renew(ctx context.Context, lease string) (bool, error) { return l.db.store.Renew(ctx, lease) }
+func (l leases) Renew(ctx context.Context, lease string) (bool, error) {
+	return l.db.store.Renew(ctx, lease)
+}
 func (l leases) AppendLog(ctx context.Context, lease string, start int64, data []byte) (int64, error) {
 	return l.db.store.AppendLog(ctx, lease, start, data)
 }

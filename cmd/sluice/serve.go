@@ -158,7 +158,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.part(func() { s.hub.Run(running) })
-	if err := s.db.store.StartWork(running, s.log, s.engine.Do, s.periodic()); err != nil {
+	if err := s.db.store.StartWork(running, s.log.With("part", "river"), s.engine.Do, s.periodic()); err != nil {
 		stop()
 		return err
 	}

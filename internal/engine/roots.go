@@ -21,7 +21,7 @@ func (e *Engine) ensureRoot(ctx context.Context, t job.Target, kind string) (rec
 	if !ok {
 		return record.Root{}, fmt.Errorf("no dist %q in the site file", t.Dist)
 	}
-	r := map[string]config.Root{"build": d.Roots.Build, "install": d.Roots.Install, "node": d.Roots.Node}[kind]
+	r := recipeOf(d, kind)
 	if r.Method == "" {
 		return record.Root{}, fmt.Errorf("dist %s has no recipe for a %s root in the site file (dists.roots.%s)", d.Name, kind, kind)
 	}
@@ -57,6 +57,12 @@ func (e *Engine) ensureRoot(ctx context.Context, t job.Target, kind string) (rec
 	return e.Store.EnsureRoot(ctx, row, plan, r.Refresh.D().Seconds())
 }
 
+var rootKinds = []string{"build", "install", "node"}
+
+func recipeOf(d config.Dist, kind string) config.Root {
+	return map[string]config.Root{"build": d.Roots.Build, "install": d.Roots.Install, "node": d.Roots.Node}[kind]
+}
+
 func recipeHash(r job.Recipe, d config.Dist, repos []job.Repository) (string, error) {
 	b, err := json.Marshal([]any{r, d.Codename, repos})
 	sum := sha256.Sum256(b)
@@ -85,8 +91,8 @@ func (e *Engine) PrepareRoots(ctx context.Context) error {
 			continue
 		}
 		for _, a := range d.Architectures {
-			for kind, r := range map[string]config.Root{"build": d.Roots.Build, "install": d.Roots.Install, "node": d.Roots.Node} {
-				if r.Method == "" {
+			for _, kind := range rootKinds { // in the order in which a change needs them
+				if recipeOf(d, kind).Method == "" {
 					continue
 				}
 				tt := target(t, d)

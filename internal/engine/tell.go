@@ -23,6 +23,9 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if err != nil || eff.DoneAt != nil {
 		return err
 	}
+	if isCheck(eff.Queue) && eff.Effect.Report.Kind == gate.ReportStarted {
+		return e.Store.EffectDone(ctx, effectID, "", "") // every patch set is checked: that is no news
+	}
 	text, err := e.message(ctx, eff)
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context
 		}, &river.PeriodicJobOpts{RunOnStart: true}))
 	}
 	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
-		Logger:               log,
+		Logger:               slog.New(quiet{log.Handler()}),
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:              workers,
 		PeriodicJobs:         jobs,
@@ -141,3 +141,18 @@ func (s *Store) Locked(ctx context.Context, name string, f func(context.Context)
 	}()
 	return f(ctx)
 }
+
+// quiet lets only warnings and errors of River through: what it says of its own
+// working is nobody's concern.
+type quiet struct{ slog.Handler }
+
+// Enabled is for warnings and errors.
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && q.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs keeps quiet.
+func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
+
+// WithGroup keeps quiet.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
