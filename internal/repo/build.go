@@ -91,7 +91,7 @@ type Release struct {
 }
 
 // BuildRelease makes the next publication of a released repository. All of its
-// blobs are stored when it returns; nobody sees them until the caller moves the
+// blobs are stored when it returns (and the manifest is only to be read); nobody sees them until the caller moves the
 // pointer to the manifest. RPMs are signed: their published bytes are new
 // blobs with the payload that was tested, which is checked. It is an error if
 // a package was published before with other bytes (ErrOtherBytes), or if the
@@ -141,7 +141,7 @@ func (b *Builder) previous(ctx context.Context, r Release) (*Manifest, error) {
 	if r.Previous == "" {
 		return nil, nil
 	}
-	m, err := LoadManifest(ctx, b.store, r.Previous)
+	m, err := b.manifest(ctx, r.Previous)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +161,14 @@ func (b *Builder) previous(ctx context.Context, r Release) (*Manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+// manifest loads a manifest, or finds it in memory; it is shared, and only read.
+func (b *Builder) manifest(ctx context.Context, d blob.Digest) (*Manifest, error) {
+	if m, ok := b.memory.get("manifest " + string(d)); ok {
+		return m.(*Manifest), nil
+	}
+	return LoadManifest(ctx, b.store, d)
 }
 
 func newManifest(f Format, id Identity) *Manifest {
@@ -218,7 +226,11 @@ func (b *Builder) publish(ctx context.Context, s state) (blob.Digest, error) {
 		return "", err
 	}
 	s.carry(s.previous, s.keep)
-	return s.save(ctx, b.store)
+	d, size, err := s.save(ctx, b.store)
+	if err == nil {
+		b.memory.put("manifest "+string(d), s.Manifest, 2*size)
+	}
+	return d, err
 }
 
 // putAll stores files, each content once, and enters them into the manifest.

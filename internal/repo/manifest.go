@@ -95,12 +95,13 @@ func LoadManifest(ctx context.Context, store blob.Store, d blob.Digest) (*Manife
 	return m, nil
 }
 
-func (m *Manifest) save(ctx context.Context, store blob.Store) (blob.Digest, error) {
+func (m *Manifest) save(ctx context.Context, store blob.Store) (blob.Digest, int64, error) {
 	data, err := json.Marshal(m)
 	if err != nil {
-		return "", fmt.Errorf("writing a manifest: %w", err)
+		return "", 0, fmt.Errorf("writing a manifest: %w", err)
 	}
-	return blob.PutBytes(ctx, store, data)
+	d, err := blob.PutBytes(ctx, store, data)
+	return d, int64(len(data)), err
 }
 
 // All are all files that are served, the old ones too.
