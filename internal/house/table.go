@@ -30,6 +30,10 @@ var rooms = []room{
 	{path: "internal/deb", why: "one format: read, compare, index", ours: []string{"internal/release"}},
 	{path: "internal/rpm", why: "one format: read, compare, index", ours: []string{"internal/release"}},
 	{path: "internal/repo", why: "test repositories, publications, mirrors, fsck", ours: []string{"internal/blob", "internal/deb", "internal/job", "internal/record", "internal/release", "internal/rpm", "internal/signing"}},
+	{path: "internal/publisher", why: "makes the engine's repositories: from rows to publications, with the keys", ours: []string{
+		"internal/blob", "internal/deb", "internal/engine", "internal/job", "internal/record", "internal/release", "internal/repo", "internal/rpm", "internal/signing",
+	}},
+	{path: "internal/upstream", why: "the caching proxy of the base distributions", ours: []string{"internal/blob", "internal/config", "internal/job"}},
 	{path: "internal/signing", why: "signs and verifies"},
 	{path: "internal/blob", why: "the content-addressed store"},
 	{path: "internal/sandbox", why: "roots, and how a command runs inside one", ours: []string{"internal/job"}},
@@ -74,7 +78,7 @@ var owners = []owner{
 	{"github.com/pressly/goose/v3", []string{"internal/postgres"}, "migrations"},
 	{"github.com/fergusstrange/embedded-postgres", []string{"internal/postgres"}, "the zero-config database"},
 
-	{"github.com/go-chi/chi/v5", []string{"internal/api", "api"}, "the router, and the generated server on it"},
+	{"github.com/go-chi/chi/v5", []string{"internal/api", "api", "cmd/sluice"}, "the router, the generated server on it, and where the parts are mounted"},
 	{"github.com/oapi-codegen/runtime", []string{"internal/api", "internal/worker", "api"}, "what generated code calls"},
 	{"github.com/getkin/kin-openapi", []string{"api"}, "reads the contracts; validates answers in tests"},
 	{"github.com/prometheus/client_golang", []string{"internal/api", "internal/engine", "internal/postgres", "internal/worker", "cmd/sluice"}, "metrics"},
@@ -91,7 +95,7 @@ var owners = []owner{
 	{"github.com/alecthomas/kong", []string{"cmd/sluice"}, "the command line"},
 	{"github.com/evanw/esbuild", []string{"web"}, "the page's bundler"},
 
-	{"golang.org/x/sync", []string{"internal/engine", "internal/worker", "internal/postgres", "internal/repo", "internal/gerrit", "internal/environment", "internal/stage", "internal/api", "cmd/sluice"}, "errgroup, singleflight"},
+	{"golang.org/x/sync", []string{"internal/engine", "internal/worker", "internal/postgres", "internal/repo", "internal/gerrit", "internal/environment", "internal/stage", "internal/upstream", "internal/api", "cmd/sluice"}, "errgroup, singleflight"},
 	{"golang.org/x/sys", []string{"internal/sandbox", "internal/environment", "internal/worker", "internal/git", "internal/blob", "internal/stage"}, "namespaces, mounts, signals"},
 
 	{"github.com/google/go-cmp", nil, testOnly},
