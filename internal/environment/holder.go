@@ -3,12 +3,15 @@ package environment
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,18 +54,46 @@ func hold() error {
 			return fmt.Errorf("mounting %s: %w", m.target, err)
 		}
 	}
+	in := json.NewDecoder(os.Stdin)
+	var keep []string
+	if err := in.Decode(&keep); err != nil {
+		return err
+	}
+	if err := letGo(keep); err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
+// letGo detaches the trees of all boxes but those to keep: a copy here would
+// hold their files after they are closed.
+func letGo(keep []string) error {
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(info)) {
+		f := strings.Fields(line)
+		if !strings.Contains(line, " - overlay sluice ") || len(f) < 5 || slices.Contains(keep, f[4]) {
+			continue
+		}
+		if err := unix.Unmount(f[4], unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("unmounting %s: %w", f[4], err)
+		}
+	}
+	return nil
+}
+
 // holder is a running holder.
 type holder struct {
 	cmd  *exec.Cmd
-	life io.Closer
+	life io.WriteCloser
 }
 
-func newHolder() (*holder, error) {
+// newHolder starts a holder that has the trees to keep.
+func newHolder(keep []string) (*holder, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{holderName}
 	cmd.Env = []string{"GOMAXPROCS=1"}
@@ -80,6 +111,10 @@ func newHolder() (*holder, error) {
 		return nil, fmt.Errorf("environment: new namespaces: %w", err)
 	}
 	h := &holder{cmd: cmd, life: life}
+	if err := json.NewEncoder(life).Encode(keep); err != nil {
+		h.close()
+		return nil, err
+	}
 	if line, _ := bufio.NewReader(said).ReadString('\n'); line != "ready\n" {
 		h.close()
 		return nil, fmt.Errorf("environment: the holder of its namespaces failed: %q", line)

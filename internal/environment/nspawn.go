@@ -72,8 +72,12 @@ func (e *nspawnEnv) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	var keep []string
+	for _, n := range e.nodes {
+		keep = append(keep, n.box.Merged())
+	}
 	// The holder copies the mounts that are there now: the nodes' among them.
-	if e.holder, err = newHolder(); err != nil {
+	if e.holder, err = newHolder(keep); err != nil {
 		return err
 	}
 	if err := e.holder.ip(ctx, "link set lo up", "link add br0 type bridge forward_delay 0", "link set br0 up"); err != nil {

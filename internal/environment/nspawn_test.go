@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,31 +78,6 @@ func on(t *testing.T, env environment.Environment, node, script string) (string,
 	return strings.TrimSpace(out.String()), err
 }
 
-// left counts what an environment could leave on the worker.
-func left(t *testing.T) string {
-	t.Helper()
-	var processes int
-	base, count := shared.IDs()
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, d := range dirs {
-		cmd, _ := os.ReadFile(d + "/cmdline")
-		status, _ := os.ReadFile(d + "/status")
-		_, uid, _ := strings.Cut(string(status), "\nUid:")
-		var id int
-		fmt.Sscan(uid, &id)
-		if id >= base && id < base+count || strings.Contains(string(cmd), "systemd-nspawn") || strings.HasPrefix(string(cmd), "sluice-environment") {
-			processes++
-		}
-	}
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/sluice-*")
-	files, _ := filepath.Glob(shared.Dir() + "/boxes/*")
-	more, _ := filepath.Glob(os.TempDir() + "/sluice-env-*")
-	spawn, _ := filepath.Glob("/run/systemd/nspawn/*/*sluice*")
-	links, _ := filepath.Glob("/sys/class/net/vb-sluice*")
-	return fmt.Sprint(processes, strings.Count(string(mounts), shared.Dir()), len(groups), len(files), len(more), len(spawn), len(links))
-}
-
 // server is an HTTP server of a few lines that systemd starts.
 const server = `cat > /etc/systemd/system/answer.service <<'E'
 [Service]
@@ -114,9 +88,9 @@ E
 systemctl daemon-reload && systemctl enable --now answer.service`
 
 func testTwoNodes(t *testing.T, recipe job.Recipe, program string) {
-	before := left(t)
+	before := roottest.Left(shared)
 	env := start(t, recipe)
-	if out, err := on(t, env, "server", "cat /proc/1/comm; hostname; systemctl --failed --no-legend; cat /proc/self/uid_map | awk '{print $2 > 0}'"); err != nil || out != "systemd\nserver\n1" {
+	if out, err := on(t, env, "server", "cat /proc/1/comm; hostname; systemctl --failed --no-legend; cat /proc/self/uid_map | awk '{print ($2 > 0)}'"); err != nil || out != "systemd\nserver\n1" {
 		t.Errorf("the node: %q, %v", out, err)
 	}
 	if out, err := on(t, env, "server", "cat > /usr/bin/answer <<'E'\n"+program+"\nE\nchmod 755 /usr/bin/answer; "+server); err != nil {
@@ -148,7 +122,7 @@ func testTwoNodes(t *testing.T, recipe job.Recipe, program string) {
 	if err := env.Close(); err != nil {
 		t.Error(err)
 	}
-	if after := left(t); after != before {
+	if after := roottest.Left(shared); after != before {
 		t.Errorf("left behind: %s before, %s after", before, after)
 	}
 	if _, err := on(t, env, "client", "true"); !errors.Is(err, environment.ErrDown) {
@@ -218,14 +192,14 @@ func TestRootThatDoesNotBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := left(t)
+	before := roottest.Left(shared)
 	_, err = environment.NewNspawn(shared).Start(t.Context(), environment.Request{Name: "x", Nodes: []string{"a"}, Layers: []sandbox.Layer{root}})
 	var n *environment.NodeError
 	if !errors.As(err, &n) {
 		t.Errorf("error %v", err)
 	}
 	t.Log(err)
-	if after := left(t); after != before {
+	if after := roottest.Left(shared); after != before {
 		t.Errorf("left behind: %s before, %s after", before, after)
 	}
 }

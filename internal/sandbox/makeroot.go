@@ -27,6 +27,10 @@ const (
 	keysDir    = "/etc/sluice-keys"
 )
 
+// mountedPaths keeps rpm from changing the owner of what is mounted from
+// outside: the package filesystem owns /proc and /dev.
+const mountedPaths = "%_netsharedpath /proc:/dev:/sys\n"
+
 // MakeRoot makes a root from a recipe, writes it to out as a tar.zst, and
 // gives the digest of its list of packages, by which the root is named:
 // SHA-256 of the sorted lines "name version architecture". Progress goes to
@@ -118,7 +122,7 @@ func (k *kitchen) prepare() error {
 		"/etc/hosts":           "127.0.0.1 localhost sluice\n",
 		"/etc/nsswitch.conf":   "passwd: files\ngroup: files\nhosts: files\n",
 		"/var/lib/dpkg/status": "",
-		"/root/.rpmmacros":     "%_dbpath " + makingDB + "\n%__gpg /usr/bin/gpg\n",
+		"/root/.rpmmacros":     "%_dbpath " + makingDB + "\n%__gpg /usr/bin/gpg\n" + mountedPaths,
 	}
 	for _, r := range k.repos {
 		if r.Key != "" {
@@ -211,7 +215,7 @@ func (k *kitchen) packages(ctx context.Context) (string, job.Format, error) {
 		format = job.DEB
 		list, err = k.output(ctx, "dpkg-query", "--admindir="+newRootDir+"/var/lib/dpkg", "-W", "-f", "${Package} ${Version} ${Architecture}\n")
 	} else {
-		db, e := k.database(ctx)
+		db, e := k.moveDatabase(ctx)
 		if e != nil {
 			return "", format, e
 		}
@@ -267,7 +271,10 @@ func (k *kitchen) finish(format job.Format) error {
 		}
 	}
 	if format != job.DEB {
-		return nil
+		if err := t.mkdirAll(at("/etc/rpm"), 0o755, 0, 0); err != nil {
+			return err
+		}
+		return t.replace(at("/etc/rpm/macros.sluice"), []byte("# written by sluice\n"+mountedPaths), 0o644)
 	}
 	for _, timer := range []string{"apt-daily.timer", "apt-daily-upgrade.timer"} {
 		dir := at("/etc/systemd/system")

@@ -11,9 +11,9 @@ import (
 	"sluice/internal/job"
 )
 
-// makingDB is where rpm's database is while a root is made; it is moved to
-// where the root's own rpm looks for it.
-const makingDB = "/var/lib/rpm"
+// makingDB is where rpm's database is while a root is made, in no package's
+// way; it is moved to where the root's own rpm looks for it.
+const makingDB = "/var/lib/sluice-rpm"
 
 // mmdebstrap makes a root of Debian or a relative.
 func (k *kitchen) mmdebstrap(ctx context.Context) error {
@@ -98,9 +98,6 @@ func (k *kitchen) dnf(ctx context.Context) error {
 	if err := k.run(ctx, map[string]string{"ROOT": newRootDir}, append(args, include...)...); err != nil {
 		return err
 	}
-	if err := k.moveDatabase(ctx); err != nil {
-		return err
-	}
 	inside, err := k.inside()
 	if err != nil {
 		return err
@@ -109,21 +106,26 @@ func (k *kitchen) dnf(ctx context.Context) error {
 	return dnfRepositories(k.repos).write(inside)
 }
 
-// moveDatabase puts rpm's database where the root's own rpm has it.
-func (k *kitchen) moveDatabase(ctx context.Context) error {
+// moveDatabase puts rpm's database where the root's own rpm has it, and gives
+// that place.
+func (k *kitchen) moveDatabase(ctx context.Context) (string, error) {
 	db, err := k.database(ctx)
-	if err != nil || db == makingDB {
-		return err
+	if err != nil || !k.box.exists(newRootDir+makingDB) {
+		return db, err
 	}
-	const move = `rm -rf "$1$3"; mkdir -p "$1$3"; for f in "$1$2"/* "$1$2"/.[!.]*; do [ -e "$f" ] && mv "$f" "$1$3"/; done; rmdir "$1$2" 2>/dev/null || :`
-	return k.run(ctx, nil, "/bin/sh", "-c", move, "move", newRootDir, makingDB, db)
+	const move = `d=$(realpath -m "$1$3"); case $d in "$1"/*) ;; *) echo "$3 leads out of the root"; exit 1;; esac
+rm -rf "$d"; mkdir -p "$(dirname "$d")"; mv "$1$2" "$d"; rm -f "$d"/.*.lock`
+	return db, k.run(ctx, nil, "/bin/sh", "-ec", move, "move", newRootDir, makingDB, db)
 }
 
-// database asks the root's own rpm where its database is. A root without rpm
-// keeps it where dnf made it.
+// database asks the root's own rpm where its database is. For a root without
+// rpm, the folders say of which age its distribution is.
 func (k *kitchen) database(ctx context.Context) (string, error) {
 	if !k.box.exists(newRootDir + "/usr/bin/rpm") {
-		return makingDB, nil
+		if k.box.exists(newRootDir + "/usr/lib/sysimage/rpm") {
+			return "/usr/lib/sysimage/rpm", nil
+		}
+		return "/var/lib/rpm", nil
 	}
 	db, err := k.output(ctx, "env", "HOME=/nonexistent", "chroot", newRootDir, "/usr/bin/rpm", "--eval", "%{_dbpath}")
 	db = strings.TrimSpace(db)

@@ -226,3 +226,41 @@ func Find(ctx context.Context, recipe job.Recipe) (Made, job.Repository, http.Ha
 	made, err := Root(ctx, recipe, []job.Repository{repo}, h)
 	return made, repo, h, err
 }
+
+// Left says what m has on this machine now: processes, mounts, control groups,
+// folders of boxes. Two equal answers mean that nothing was left behind.
+func Left(m *sandbox.Manager) string {
+	var processes []string
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		cmd, _ := os.ReadFile(d + "/cmdline")
+		mounts, _ := os.ReadFile(d + "/mountinfo")
+		status, _ := os.ReadFile(d + "/status")
+		if ours(m, string(cmd), string(mounts), string(status)) {
+			processes = append(processes, strings.ReplaceAll(string(cmd), "\x00", " "))
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	sum := sha256.Sum256([]byte(m.Dir()))
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/sluice-" + hex.EncodeToString(sum[:6]) + "-*")
+	boxes, _ := filepath.Glob(m.Dir() + "/boxes/*")
+	return fmt.Sprintf("%d processes %q, %d mounts, groups %v, boxes %v",
+		len(processes), processes, strings.Count(string(mounts), m.Dir()+"/"), groups, boxes)
+}
+
+// ours reports whether a process stands on a tree of m, was told a path of
+// it, or holds an environment of this test program.
+func ours(m *sandbox.Manager, cmd, mounts, status string) bool {
+	if strings.Contains(cmd, m.Dir()+"/") {
+		return true
+	}
+	if strings.HasPrefix(cmd, "sluice-environment-holder") {
+		return strings.Contains(status, fmt.Sprintf("\nPPid:\t%d\n", os.Getpid()))
+	}
+	for line := range strings.Lines(mounts) {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" && strings.Contains(line, m.Dir()+"/") {
+			return true
+		}
+	}
+	return false
+}
