@@ -79,7 +79,7 @@ func TestRealRequirements(t *testing.T) {
 			[]string{"needs Code-Review+2 by somebody other than the uploader or needs Workflow+1"}, nil},
 		{"message:RefactorOnly OR label:Verified=MAX", nil, nil},
 		{"message:RefactorOnly label:Verified=MAX", []string{"needs message:RefactorOnly"}, []string{"needs message:RefactorOnly"}},
-		{"-has:attention label:Verified+2", nil, nil},
+		{"-is:wip label:Verified+2", nil, nil},
 		{"-label:Code-Review>=1 AND label:Verified=MAX", nil, []string{"Code-Review+2 by Rae Reviewer"}},
 	} {
 		p := s.project(t)
@@ -136,7 +136,7 @@ func TestRealNames(t *testing.T) {
 	ctx := context.Background()
 	s := real(t, "")
 	c := s.client(t, "gate")
-	name := "odd+name/a b~c"
+	name := "odd+name/a~c"
 	s.do(t, "admin", "PUT", "/projects/"+url.PathEscape(name), map[string]any{"create_empty_commit": true, "branches": []string{"main", "x+y"}}, nil)
 	heads, err := c.BranchHeads(ctx, name)
 	check(t, err)
