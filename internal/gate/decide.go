@@ -24,8 +24,11 @@ func Decide(state State, facts Facts) (State, []Effect) {
 		if d.s.Kind == Independent {
 			d.check()
 		} else {
-			d.judge()
-			d.enter()
+			if d.reshaped { // nobody comes or goes for what is tested, only for what is reported
+				d.judge()
+				d.enter()
+				d.reshaped = false
+			}
 			d.restack()
 			d.report()
 			d.submit()
@@ -44,6 +47,8 @@ type decider struct {
 	f       Facts
 	effects []Effect
 	changed bool // in this round
+	// reshaped: items came, went or moved since judge and enter looked.
+	reshaped bool
 
 	// mine are the items that this decision has copied and may write to.
 	mine map[ItemID]bool
@@ -64,7 +69,7 @@ func newDecider(state State, facts Facts) *decider {
 		mine:  map[ItemID]bool{},
 		place: make(map[ChangeID]ItemID, len(state.Items)),
 		left:  map[ChangeID]string{},
-		stale: true,
+		stale: true, reshaped: true,
 	}
 	d.s.Items = slices.Clone(state.Items)
 	for _, it := range d.s.Items {

@@ -72,6 +72,15 @@ func (p *player) setUp(n int) {
 			}
 			needs = append(needs, need)
 		}
+		if i < n && flag("circle", 8) || i > 1 && slices.ContainsFunc(p.truth[cid(i-1)].Needs, func(n gate.Need) bool { return n.ID == cid(i) }) {
+			on := i + 1
+			if i > 1 && !slices.ContainsFunc(needs, func(n gate.Need) bool { return n.ID == cid(i-1) }) {
+				on = i - 1
+			}
+			if on <= n {
+				needs = append(needs, gate.Need{Kind: gate.DependsOn, ID: cid(on)})
+			}
+		}
 		c := p.propose(i, queue, needs...)
 		c.Restricted = flag("restricted", 10)
 		p.fails[c.ID], p.broken[c.ID], p.differ[c.ID] = flag("fails", 6), flag("broken", 20), flag("differs", 12)
@@ -87,6 +96,7 @@ func (p *player) setUp(n int) {
 		p.read(c.ID)
 		p.tell("change %d of %s needs %v restricted=%v", i, queue, needs, c.Restricted)
 	}
+	p.policy.Observe = flag("observe", 10)
 	p.hiccups = rapid.IntRange(0, 2).Draw(p.rt, "hiccups")
 	p.tell("fails %v broken %v clash %v spoil %v refuse %v differ %v", set(p.fails), set(p.broken), set(p.clash), set(p.spoil), p.refuse, set(p.differ))
 }
@@ -145,7 +155,7 @@ func (p *player) abandon(id gate.ChangeID) {
 // merges a change only after those that it stands on.
 func (p *player) past(id gate.ChangeID) {
 	c := p.truth[id]
-	if c.Status != gate.Open || rapid.IntRange(1, 3).Draw(p.rt, "really") != 1 {
+	if c.Status != gate.Open || !p.policy.Observe && rapid.IntRange(1, 3).Draw(p.rt, "really") != 1 {
 		return
 	}
 	for _, n := range c.Needs {
@@ -225,6 +235,7 @@ func (p *player) commandOne() {
 // the queue empties, and every open change has a reason to be outside.
 func (p *player) calm() {
 	p.tell("calm")
+	p.policy.Observe = false
 	p.readAll()
 	p.command("resume", "")
 	for range 20 {
@@ -260,7 +271,7 @@ func TestLikeOneByOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{newWorld(rt), rt}
 		p.setUp(rapid.IntRange(1, 14).Draw(rt, "changes"))
-		p.hiccups = 0
+		p.hiccups, p.policy.Observe = 0, false
 		clear(p.refuse)
 		clear(p.differ)
 		for _, c := range p.truth {
@@ -300,7 +311,7 @@ func (p *player) oneByOne() (trunk []gate.ChangeID, blamed map[gate.ChangeID]gat
 			continue
 		}
 		id := e.Changes[0].ID
-		b := &build{effect: gate.Effect{Changes: e.Changes}}
+		b := p.newBuild(gate.Effect{Changes: e.Changes})
 		p.trunk, trunk = trunk, p.trunk
 		p.merge(b)
 		p.trunk, trunk = trunk, p.trunk

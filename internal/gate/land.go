@@ -17,6 +17,7 @@ func (d *decider) submit() {
 	for _, it := range d.s.Items[:min(len(d.s.Items), d.s.Window)] {
 		if d.landable(it) {
 			it = d.edit(it)
+			it.FellOut = false
 			it.Submits++
 			it.Submit = &Submit{Serial: it.Submits, At: d.f.Now}
 			d.emit(Effect{
@@ -112,7 +113,7 @@ func (d *decider) depart(it *Item, r Report) {
 		d.finish(c.ID, Done{PatchSet: c.PatchSet, At: d.f.Now, Result: ReportMerged, Reason: r.Reason})
 	}
 	d.s.Items = slices.Delete(d.s.Items, d.at(it.ID), d.at(it.ID)+1)
-	d.stale = true
+	d.stale, d.reshaped = true, true
 }
 
 // overtake marks the attempts that do not have the merged item in their stack.
@@ -215,17 +216,13 @@ func (d *decider) toFront(ids []ItemID) {
 	}
 	before := slices.Clone(d.s.Items)
 	slices.SortStableFunc(d.s.Items, func(a, b *Item) int { return rank(a) - rank(b) })
-	d.stale = true
+	d.stale, d.reshaped = true, true
 	d.changed = d.changed || !slices.Equal(before, d.s.Items)
 }
 
 // byItself: a change of the item has merged without the gate. Where the gate
 // only observes, that is how changes merge; else it is a bypass.
 func (d *decider) byItself(it *Item, out map[ItemID]bool) {
-	if d.f.Policy.Observe {
-		d.observed(it)
-		return
-	}
 	var in, rest []Ref
 	for _, c := range it.Changes {
 		if d.hasMerged(c.ID) {
@@ -236,15 +233,22 @@ func (d *decider) byItself(it *Item, out map[ItemID]bool) {
 	}
 	why := "was submitted past the gate"
 	if len(rest) == 0 {
-		d.bypass(it, why)
+		if d.f.Policy.Observe {
+			d.observed(it)
+		} else {
+			d.bypass(it, why)
+		}
 		return
 	}
+	d.overtake(it)
 	out[it.ID] = true
 	for _, c := range rest {
 		d.left[c.ID] = "belonged together with " + names(in) + ", merged past the gate"
 	}
 	d.leave([]exit{{it, Report{Kind: ReportDequeued, Reason: names(in) + " " + why}}})
-	d.bypass(d.admit(in), why)
+	if !d.f.Policy.Observe {
+		d.bypass(d.admit(in), why)
+	}
 }
 
 // observed: someone else merged the item, as is usual where the gate only observes.

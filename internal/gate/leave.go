@@ -44,7 +44,7 @@ func (d *decider) lost(it *Item, out map[ItemID]bool) (why string, merged bool) 
 		if !ok {
 			continue // never read: the facts are to hold it, nothing is concluded
 		}
-		if d.hasMerged(r.ID) {
+		if c.Status == Merged || d.s.Done[r.ID].Result == ReportMerged {
 			return "", true
 		}
 		w := d.changedSince(r, &c)
@@ -76,6 +76,7 @@ func (d *decider) changedSince(r Ref, c *Change) string {
 
 // lostNeed says which need of a change does not stand ahead of it any more.
 func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
+	here := -1
 	for _, n := range c.Needs {
 		s := d.need(c, n)
 		if s != needHere {
@@ -94,7 +95,13 @@ func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
 				return fmt.Sprintf("needs %s, which %s", d.call(n), done.Result.past())
 			}
 			return fmt.Sprintf("needs %s, which is not in the queue", d.call(n))
-		case on.ID != it.ID && d.at(on.ID) > d.at(it.ID):
+		case on.ID == it.ID:
+			continue
+		}
+		if here < 0 {
+			here = d.at(it.ID)
+		}
+		if d.at(on.ID) > here {
 			return fmt.Sprintf("needs %s, which stands behind it", d.call(n))
 		}
 	}
@@ -147,7 +154,7 @@ func (d *decider) leave(exits []exit) {
 		}
 	}
 	d.s.Items = slices.DeleteFunc(d.s.Items, func(it *Item) bool { return gone[it.ID] })
-	d.stale = true
+	d.stale, d.reshaped = true, true
 }
 
 // note remembers a final report about a patch set, so that it does not enter

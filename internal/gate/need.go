@@ -23,17 +23,25 @@ func (d *decider) need(c *Change, n Need) needState {
 	if n.ID == "" {
 		return needUnknown
 	}
-	if d.hasMerged(n.ID) {
-		return needMet
-	}
 	on, ok := d.f.Changes[n.ID]
-	if !ok {
+	switch {
+	case on.Status == Merged, d.s.Done[n.ID].Result == ReportMerged:
+		return needMet
+	case !ok:
 		return needUnknown
 	}
-	// What a submit in flight does to the parent is judged after its outcome (G18).
-	if it := d.standing(n.ID); it != nil && it.Submit != nil {
-		return needHere
+	s := d.openNeed(c, n, &on)
+	if s != needHere {
+		// What a submit in flight does to the parent is judged after its outcome (G18).
+		if it := d.standing(n.ID); it != nil && it.Submit != nil {
+			return needHere
+		}
 	}
+	return s
+}
+
+// openNeed looks at a dependency that has not merged, as it was read.
+func (d *decider) openNeed(c *Change, n Need, on *Change) needState {
 	switch {
 	case on.Status != Open:
 		return needClosed

@@ -123,7 +123,7 @@ func (d *decider) prepare(it *Item, base []ItemID) {
 	d.s.NextBuildset++
 	e := Effect{
 		Kind: Prepare, Item: it.ID, Buildset: it.Buildset.ID, Changes: it.Changes,
-		StackItems: slices.Clone(base), Stack: slices.Clone(it.Ahead),
+		StackItems: slices.Clone(base), Stack: slices.Grow(slices.Clone(it.Ahead), len(base)),
 		Verify: it.Verify, Retry: it.Buildset.Retry,
 	}
 	for _, id := range base {

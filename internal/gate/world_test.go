@@ -72,6 +72,7 @@ type build struct {
 	push      int
 	conflict  *gate.Conflict
 	broken    string
+	fails     bool // the patch sets under test do not build
 	jobs      []gate.Job
 }
 
@@ -321,20 +322,13 @@ func (w *world) finish(b *build, i int, early bool) {
 
 func (w *world) bad(b *build, job string) bool {
 	for _, own := range b.effect.Changes {
-		switch job {
-		case "build":
-			if w.fails[own.ID] {
+		for _, under := range b.content() {
+			if job == "test" && w.spoil[pair{own.ID, under}] {
 				return true
-			}
-		case "test":
-			for _, under := range b.content() {
-				if w.spoil[pair{own.ID, under}] {
-					return true
-				}
 			}
 		}
 	}
-	return false
+	return job == "build" && b.fails
 }
 
 // submit is Gerrit's answer, after the engine has resolved the base again.
