@@ -89,9 +89,14 @@ func parseTransaction(text string) (plan []planned, ok bool) {
 	return nil, false
 }
 
+// tablePackages reads the columns; a size in bytes has no unit.
 func tablePackages(f []string) (plan []planned) {
-	for ; len(f) >= 6; f = f[6:] {
+	for len(f) >= 5 {
 		plan = append(plan, planned{Name: f[0] + "." + f[1], Version: f[2], Digest: f[3]})
+		f = f[5:]
+		if len(f) > 0 && (f[0] == "k" || f[0] == "M" || f[0] == "G") {
+			f = f[1:]
+		}
 	}
 	return plan
 }

@@ -47,7 +47,7 @@ var (
 	rustLine   = regexp.MustCompile(`^error(?:\[(E\d+)\])?: (.+)$`)
 	rustWhere  = regexp.MustCompile(`^\s*--> ([^\s:]+):(\d+)(?::\d+)?$`)
 	dpkgFailed = regexp.MustCompile(`^dpkg: error processing (?:package|archive) (\S+) \(--([a-z-]+)\):$`)
-	dpkgScript = regexp.MustCompile(`^ (?:installed |new |old )?(.* script subprocess .*)$`)
+	dpkgScript = regexp.MustCompile(`^ (?:installed |new |old )?(?:\S+ package )?(.* script subprocess .*)$`)
 	neededBy   = regexp.MustCompile(`^\s+(.+ is needed by .+)$`)
 	progress   = regexp.MustCompile(`^(?:Setting up|Unpacking|Preparing to unpack|Selecting|Processing triggers|Removing|Purging|\(Reading database|Get:|Hit:|Fetched|dpkg: |update-alternatives|==> )`)
 )
@@ -58,6 +58,10 @@ func (m *multiLine) feed(s *scanner, n int, line string) {
 	m.twoLines(s, n, line)
 	m.maintainerScript(s, n, line)
 	m.rpm(s, n, line)
+}
+
+// remember keeps a line as the one before the next.
+func (m *multiLine) remember(line string) {
 	if t := strings.TrimSpace(line); t != "" && !progress.MatchString(line) {
 		m.previous = t
 	}

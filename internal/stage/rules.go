@@ -63,8 +63,8 @@ var rules = []rule{
 			m["file"] = s.sources.alias["spec"]
 		}
 	}},
-	{summary, "error: Bad exit status", re(`^error: Bad exit status`), "rpmbuild", nil},
-	{cause, "File not found", re(`^(?:\s+|error: )(?P<msg>File not found: .+)$`), "rpmbuild", nil},
+	{summary, "error: Bad exit status", re(`^error: Bad exit status from \S+ \((?P<section>%\w+)\)`), "rpmbuild", fixSection},
+	{cause, "File not found", re(`^(?:\s+|error: )(?P<msg>File not found: .+)$`), "rpmbuild", fixBuildRoot},
 	{cause, "scriptlet failed", re(`(?P<msg>%\S+ scriptlet failed.*)$`), "scriptlet", nil},
 	{cause, "POST", re(`^(?P<msg>Error in (?:PRE|POST)\w+ scriptlet in rpm package .+)$`), "scriptlet", nil},
 	{summary, "Failed build dependencies", re(`^error: Failed build dependencies:`), "build-requires", nil},
@@ -85,11 +85,34 @@ var rules = []rule{
 }
 
 // fixMake leaves out what make ignores, and says which target failed.
-func fixMake(_ *scanner, m map[string]string) {
+func fixMake(s *scanner, m map[string]string) {
 	if strings.HasSuffix(m["how"], "(ignored)") {
 		m["drop"] = "ignored"
 	}
-	m["msg"] = "make: target " + m["target"] + ": " + m["how"]
+	m["msg"] = "make: target " + m["target"] + ": " + m["how"] + s.lineBefore()
+}
+
+// fixSection says what a section of the spec that failed printed last.
+func fixSection(s *scanner, m map[string]string) {
+	m["msg"] = m["section"] + " failed" + s.lineBefore()
+	if file := s.sources.alias["spec"]; file != "" {
+		m["file"] = file
+	}
+}
+
+// fixBuildRoot leaves out where the files are collected.
+func fixBuildRoot(_ *scanner, m map[string]string) {
+	m["msg"] = buildRoot.ReplaceAllString(m["msg"], "")
+}
+
+var buildRoot = re(`/\S*/BUILDROOT/[^/\s]+`)
+
+// lineBefore is the last thing that was printed before a summary.
+func (s *scanner) lineBefore() string {
+	if p := s.multi.previous; p != "" && len(s.hits) == 0 {
+		return "; before that: " + cutText(p, 200)
+	}
+	return ""
 }
 
 // fixShell refuses /bin/sh as the file of what make's own shell said.

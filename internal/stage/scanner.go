@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -98,7 +99,7 @@ func (s *scanner) feed(n int, raw string) {
 			h.Excerpt = append(h.Excerpt, line)
 		}
 	}
-	if strings.TrimSpace(line) != "" {
+	if strings.TrimSpace(line) != "" && !strings.Contains(line, ": Leaving directory '") {
 		s.out.Last, s.out.Line = strings.TrimSpace(line), n
 	}
 	s.track(line)
@@ -113,6 +114,7 @@ func (s *scanner) feed(n int, raw string) {
 			break
 		}
 	}
+	s.multi.remember(line)
 	if s.before = append(s.before, line); len(s.before) > linesBefore {
 		s.before = s.before[1:]
 	}
@@ -142,6 +144,10 @@ func (s *scanner) match(n int, line string, r *rule, m []string) bool {
 
 // add keeps a finding, unless the same was found before.
 func (s *scanner) add(c class, f job.Finding, line string) {
+	if path.IsAbs(f.File) { // a file of the system, not of the source tree
+		f.Message = fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Message)
+		f.File, f.Line = "", 0
+	}
 	f.Message = cutText(strings.Join(strings.Fields(f.Message), " "), 500)
 	same := func(h *hit) bool { return h.File == f.File && h.Line == f.Line && h.Message == f.Message }
 	if f.Message == "" || slices.ContainsFunc(s.hits, same) || len(s.hits) >= maxHits {
