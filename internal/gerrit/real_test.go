@@ -136,7 +136,7 @@ func TestRealNames(t *testing.T) {
 	ctx := context.Background()
 	s := real(t, "")
 	c := s.client(t, "gate")
-	name := "odd+name/a~c"
+	name := "odd+name/a.c_d"
 	s.do(t, "admin", "PUT", "/projects/"+url.PathEscape(name), map[string]any{"create_empty_commit": true, "branches": []string{"main", "x+y"}}, nil)
 	heads, err := c.BranchHeads(ctx, name)
 	check(t, err)
