@@ -98,7 +98,7 @@ func (s *service) build(observe bool) (err error) {
 	if err != nil {
 		return err
 	}
-	p := &publisher.Publisher{Store: s.blobs, Builder: repo.NewBuilder(s.blobs, cache, 0, "")}
+	p := &publisher.Publisher{Store: s.blobs, Builder: repo.NewBuilder(s.blobs, cache, 0, ""), Folder: s.site.Repositories.Export}
 	if p.Release, err = signer(s.site, s.site.Keys.Release, "release", s.site.Repositories.Origin+" repositories"); err != nil {
 		return err
 	}

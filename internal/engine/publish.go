@@ -21,6 +21,8 @@ type Publisher interface {
 	BuildTest(ctx context.Context, r TestRequest) (manifest string, err error)
 	// BuildRelease makes the next publication of a repository.
 	BuildRelease(ctx context.Context, r ReleaseRequest) (ReleaseResult, error)
+	// Export writes a publication as a tree for web servers and rsync, and points at it.
+	Export(ctx context.Context, repository, manifest string) error
 }
 
 // TestRequest is what a test repository is made of.
@@ -132,10 +134,28 @@ func (e *Engine) publishTarget(ctx context.Context, b record.Buildset, target st
 			Codename: d.Codename, Architectures: architectureNames(d), Origin: e.Site.Repositories.Origin,
 			Label: e.Site.Repositories.Label, ValidFor: e.Site.Repositories.ValidUntil.D(), Add: files, Buildset: b.ID, At: e.Now(),
 		})
-		if done || err != nil {
+		if err != nil {
 			return err
 		}
+		if done {
+			return e.export(ctx, e.firstChannel(target))
+		}
 	}
+}
+
+// export writes the present publication of a repository as a tree.
+func (e *Engine) export(ctx context.Context, name string) error {
+	return e.Store.Locked(ctx, "export "+name, func(ctx context.Context) error {
+		r, err := e.Store.Repository(ctx, name)
+		if err != nil || r.Publication == nil {
+			return err
+		}
+		p, err := e.Store.Publication(ctx, *r.Publication)
+		if err != nil {
+			return err
+		}
+		return e.Repos.Export(ctx, name, p.Manifest)
+	})
 }
 
 // publishOnce makes a publication on the present one and moves the pointer. It

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -34,8 +35,22 @@ type Embedded struct {
 }
 
 // DSN is the address of its database.
-func (p *Embedded) DSN() string {
-	return fmt.Sprintf("host=%s user=sluice dbname=sluice", filepath.Join(p.dir, "run"))
+func (p *Embedded) DSN() string { return EmbeddedDSN(p.dir) }
+
+// EmbeddedDSN is the address of the database of a server on dir.
+func EmbeddedDSN(dir string) string {
+	return fmt.Sprintf("host=%s user=sluice dbname=sluice", filepath.Join(dir, "run"))
+}
+
+// EmbeddedRuns reports whether a server on dir accepts connections, as that of
+// a running service does.
+func EmbeddedRuns(dir string) bool {
+	conn, err := net.Dial("unix", filepath.Join(dir, "run", ".s.PGSQL.5432"))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // StartEmbedded starts the server on dir, which it makes where there is none.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,10 +24,27 @@ import (
 
 // Publisher is an engine.Publisher.
 type Publisher struct {
-	Store   blob.Store
+	Store   blob.Local
 	Builder *repo.Builder
 	Release *signing.Signer
 	Test    *signing.Signer
+	// Folder holds the exported trees, one folder per repository; "": none.
+	Folder string
+}
+
+// exports is how many publications of a repository stay exported.
+const exports = 3
+
+// Export writes a publication as a tree of links and points current at it.
+func (p *Publisher) Export(ctx context.Context, repository, manifest string) error {
+	if p.Folder == "" {
+		return nil
+	}
+	dir := filepath.Join(p.Folder, filepath.FromSlash(repository))
+	if err := repo.Export(ctx, p.Store, blob.Digest(manifest), dir); err != nil {
+		return err
+	}
+	return repo.PruneExports(dir, exports)
 }
 
 // PublicKeys gives the armoured public keys of released and test repositories.
