@@ -89,7 +89,7 @@ func (c *Client) checkProject(ctx context.Context, who Account, project, label s
 		State  string               `json:"state"`
 		Labels map[string]labelJSON `json:"labels"`
 	}
-	err := c.get(ctx, "projects/"+url.PathEscape(project), &info)
+	err := c.get(ctx, "projects/"+pathPart(project), &info)
 	switch {
 	case IsNotFound(err):
 		return []Problem{{What: who.String() + " does not see the project " + project,

@@ -20,7 +20,7 @@ func (c *Client) BranchHeads(ctx context.Context, project string) (map[string]st
 			Ref      string `json:"ref"`
 			Revision string `json:"revision"`
 		}
-		path := fmt.Sprintf("projects/%s/branches/?n=%d&S=%d", url.PathEscape(project), page, start)
+		path := fmt.Sprintf("projects/%s/branches/?n=%d&S=%d", pathPart(project), page, start)
 		if err := c.get(ctx, path, &branches); err != nil {
 			return nil, err
 		}
@@ -40,7 +40,7 @@ func (c *Client) Branch(ctx context.Context, project, branch string) (string, er
 	var b struct {
 		Revision string `json:"revision"`
 	}
-	path := fmt.Sprintf("projects/%s/branches/%s", url.PathEscape(project), url.PathEscape(branch))
+	path := fmt.Sprintf("projects/%s/branches/%s", pathPart(project), pathPart(branch))
 	err := c.get(ctx, path, &b)
 	return b.Revision, err
 }
@@ -61,7 +61,7 @@ func (c *Client) ProjectConfig(ctx context.Context, project string) (*ProjectCon
 		ContentMerge inherited `json:"use_content_merge"`
 		RejectEmpty  inherited `json:"reject_empty_commit"`
 	}
-	if err := c.get(ctx, "projects/"+url.PathEscape(project)+"/config", &j); err != nil {
+	if err := c.get(ctx, "projects/"+pathPart(project)+"/config", &j); err != nil {
 		return nil, err
 	}
 	return &ProjectConfig{j.SubmitType, j.ContentMerge.value(), orDefault(j.State, "ACTIVE"), j.RejectEmpty.value()}, nil
@@ -108,3 +108,6 @@ func (c *Client) Projects(ctx context.Context) ([]string, error) {
 		}
 	}
 }
+
+// pathPart escapes a name for an address. Gerrit reads "+" in a path as a space.
+func pathPart(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }

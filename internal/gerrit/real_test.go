@@ -137,7 +137,7 @@ func TestRealNames(t *testing.T) {
 	s := real(t, "")
 	c := s.client(t, "gate")
 	name := "odd+name/a.c_d"
-	s.do(t, "admin", "PUT", "/projects/"+url.PathEscape(name), map[string]any{"create_empty_commit": true, "branches": []string{"main", "x+y"}}, nil)
+	s.do(t, "admin", "PUT", "/projects/"+strings.ReplaceAll(url.PathEscape(name), "+", "%2B"), map[string]any{"create_empty_commit": true, "branches": []string{"main", "x+y"}}, nil)
 	heads, err := c.BranchHeads(ctx, name)
 	check(t, err)
 	tip, err := c.Branch(ctx, name, "x+y")

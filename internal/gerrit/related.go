@@ -3,7 +3,6 @@ package gerrit
 import (
 	"context"
 	"fmt"
-	"net/url"
 )
 
 // Related is one member of a relation chain: changes that stand on each other by
@@ -35,7 +34,7 @@ func (c *Client) Related(ctx context.Context, number int, revision string) ([]Re
 			Commit   commitJSON `json:"commit"`
 		} `json:"changes"`
 	}
-	path := fmt.Sprintf("changes/%d/revisions/%s/related", number, url.PathEscape(revision))
+	path := fmt.Sprintf("changes/%d/revisions/%s/related", number, pathPart(revision))
 	if err := c.get(ctx, path, &answer); err != nil {
 		return nil, err
 	}

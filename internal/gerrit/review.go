@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -89,7 +88,7 @@ func (c *Client) review(ctx context.Context, number int, revision string, in Rev
 		Labels map[string]int `json:"labels"`
 		Error  string         `json:"error"`
 	}
-	path := fmt.Sprintf("changes/%d/revisions/%s/review", number, url.PathEscape(revision))
+	path := fmt.Sprintf("changes/%d/revisions/%s/review", number, pathPart(revision))
 	if err := c.post(ctx, c.cfg.Timeout, path, input, &answer); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package gerrit
 import (
 	"context"
 	"fmt"
-	"net/url"
 )
 
 // SubmitResult is what Gerrit says after a submit.
@@ -22,7 +21,7 @@ func (c *Client) Submit(ctx context.Context, number int, revision string) (*Subm
 		Status       string `json:"status"`
 		SubmissionID string `json:"submission_id"`
 	}
-	path := fmt.Sprintf("changes/%d/revisions/%s/submit", number, url.PathEscape(revision))
+	path := fmt.Sprintf("changes/%d/revisions/%s/submit", number, pathPart(revision))
 	if err := c.post(ctx, c.cfg.SubmitTimeout, path, struct{}{}, &answer); err != nil {
 		return nil, err
 	}
