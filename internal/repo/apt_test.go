@@ -123,7 +123,7 @@ func TestAptWhilePublishing(t *testing.T) {
 		}
 		done <- n
 	}()
-	for i := range size(12) {
+	for i := range size(5) {
 		if out, err := a.try("apt-get", "update"); err != nil {
 			t.Errorf("update %d: %v\n%s", i, err, out)
 			break
@@ -235,9 +235,9 @@ func TestPublicationsFollow(t *testing.T) {
 func TestShardsMakeTheSameIndices(t *testing.T) {
 	h := newHouse(t, repo.DEB)
 	var files []repo.File
-	for i := range 90 {
+	for i := range 60 {
 		files = append(files, h.deb(debtest.Package{Name: fmt.Sprintf("p%d", i*7919%1000), Version: "1"}))
-		if i%30 == 20 {
+		if i%20 == 10 {
 			h.publish(files...)
 		}
 	}

@@ -193,14 +193,14 @@ func TestDnfWhilePublishing(t *testing.T) {
 	f := h.rpm(world("1-1"))
 	h.publish(f)
 	stop, done := h.publishForever(f)
-	for i := range size(4) {
+	for i := range size(2) {
 		if out, err := newDnf(t, h, false).try("repoquery", "world"); err != nil || !strings.Contains(out, "world") {
 			t.Errorf("round %d: %v\n%s", i, err, out)
 			break
 		}
 	}
 	pairs := 0
-	for i := range size(300) { // bursts as dnf makes them, without the rest of dnf
+	for i := range size(100) { // bursts as dnf makes them, without the rest of dnf
 		h.pairFits(fmt.Sprint("client ", i))
 		pairs++
 	}
