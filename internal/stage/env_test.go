@@ -176,15 +176,21 @@ func newBench(t *testing.T, format job.Format) *bench {
 	b := &bench{t: t, blobs: blobs{t.TempDir()}, mux: http.NewServeMux(), form: format, repos: []job.Repository{r.repo}}
 	b.mux.Handle(r.repo.Path, r.handler)
 	for i, made := range []roottest.Made{r.build, r.install} {
-		if err := os.Link(made.Path, filepath.Join(b.blobs.dir, string(made.Archive))); err != nil {
-			err = os.Symlink(made.Path, filepath.Join(b.blobs.dir, string(made.Archive)))
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		*[]*job.Root{&b.root, &b.bare}[i] = job.Root{Name: fmt.Sprintf("test %s root %d", format, i), Archive: made.Archive, Digest: made.Digest}
+		*[]*job.Root{&b.root, &b.bare}[i] = b.addRoot(made, fmt.Sprint(i))
 	}
 	return b
+}
+
+// addRoot makes a cached root a blob.
+func (b *bench) addRoot(made roottest.Made, name string) job.Root {
+	b.t.Helper()
+	blob := filepath.Join(b.blobs.dir, string(made.Archive))
+	if os.Link(made.Path, blob) != nil {
+		if err := os.Symlink(made.Path, blob); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return job.Root{Name: "test " + name, Archive: made.Archive, Digest: made.Digest}
 }
 
 // tree is a source tree for a test: path → content.
