@@ -29,8 +29,11 @@ func Decide(state State, facts Facts) (State, []Effect) {
 				d.enter()
 				d.reshaped = false
 			}
-			d.restack()
 			d.report()
+			if d.reshaped { // first whoever leaves, then what is started for those who stay
+				continue
+			}
+			d.restack()
 			d.submit()
 		}
 		if !d.changed {
@@ -223,12 +226,12 @@ func (d *decider) forget() {
 		return !ok || c.Status != Open || patchSet != 0 && c.PatchSet != patchSet
 	}
 	for id, n := range d.s.Held {
-		if over(id, n.PatchSet) && d.standing(id) == nil {
+		if over(id, n.PatchSet) && !d.inFlight(id) {
 			d.unhold(id)
 		}
 	}
 	for id, n := range d.s.Forced {
-		if over(id, n.PatchSet) && d.standing(id) == nil {
+		if over(id, n.PatchSet) && !d.inFlight(id) {
 			d.unforce(id)
 		}
 	}
@@ -237,6 +240,12 @@ func (d *decider) forget() {
 			d.unfinish(id)
 		}
 	}
+}
+
+// inFlight says that a change is being submitted: its patch sets say nothing yet.
+func (d *decider) inFlight(id ChangeID) bool {
+	it := d.standing(id)
+	return it != nil && it.Submit != nil
 }
 
 // refOf is the change as it was read.

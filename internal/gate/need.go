@@ -31,8 +31,9 @@ func (d *decider) need(c *Change, n Need) needState {
 		return needUnknown
 	}
 	s := d.openNeed(c, n, &on)
-	if s != needHere {
-		// What a submit in flight does to the parent is judged after its outcome (G18).
+	if _, in := d.place[c.ID]; in && s != needHere {
+		// It stands behind this need, whose submit is in flight: what that does to
+		// the need is judged after its outcome (G18).
 		if it := d.standing(n.ID); it != nil && it.Submit != nil {
 			return needHere
 		}

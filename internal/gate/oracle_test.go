@@ -391,9 +391,6 @@ func (o oracle) outside() {
 				_, in := o.where[n.ID]
 				_, comes := may[n.ID]
 				old := n.Kind == gate.Parent && n.PatchSet != 0 && n.PatchSet != on.PatchSet
-				if in && o.w.state.Items[o.where[n.ID]].Submit != nil {
-					old = false
-				}
 				merged := on.Status == gate.Merged || o.w.state.Done[n.ID].Result == gate.ReportMerged
 				if !merged && (!in && !comes || old || on.Restricted && !c.Restricted) {
 					delete(may, id)
