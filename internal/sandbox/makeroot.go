@@ -139,7 +139,7 @@ func (k *kitchen) prepare() error {
 
 // run runs a tool in the kitchen, with its words in the log.
 func (k *kitchen) run(ctx context.Context, env map[string]string, args ...string) error {
-	k.say("running %s", args[0])
+	k.say("running %s", k.recipe.Method)
 	w := &lines{w: k.log}
 	defer w.flush()
 	return k.box.Run(ctx, Command{Args: args, Env: env, Repositories: k.box.opt.Repositories != nil, Stdout: w, Stderr: w})

@@ -210,7 +210,7 @@ var (
 	DebInstall = job.Recipe{Name: "debian-install", Method: "mmdebstrap", Kind: "install"}
 	DebNode    = job.Recipe{Name: "debian-node", Method: "mmdebstrap", Kind: "node"}
 	RPMInstall = job.Recipe{Name: "rpm-install", Method: "dnf", Kind: "install", Include: []string{"bash", "coreutils", "dnf", "rpm", "grep", "sed", "findutils"}}
-	RPMNode    = job.Recipe{Name: "rpm-node", Method: "dnf", Kind: "node", Include: []string{"@core", "iproute2", "python3"}}
+	RPMNode    = job.Recipe{Name: "rpm-node", Method: "dnf", Kind: "node", Include: []string{"@core", "systemd-sysv", "python3"}}
 )
 
 // Find makes (or finds) one of the recipes above, and gives its upstream.
