@@ -108,7 +108,7 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 		return PlaceWaiting, "waiting outside the window"
 	case it.Buildset == nil:
 		return PlaceWaiting, "waiting"
-	case told.outcome == passed:
+	case told.outcome == passed && (told.ended || v.s.Kind == Dependent):
 		return PlacePassed, v.turn(i, it)
 	case !v.f.Buildsets[it.Buildset.ID].Prepared:
 		return PlaceMerging, "merging"

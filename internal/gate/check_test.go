@@ -1,0 +1,170 @@
+package gate_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"sluice/internal/gate"
+)
+
+// stageCheck sets a scene in which the check of change 1 is decided.
+func stageCheck(t *testing.T, changes int) *scene {
+	s := &scene{newWorld(t), t}
+	s.state = gate.State{Queue: "check/g~1", Kind: gate.Independent, Change: cid(1)}
+	for i := 1; i <= changes; i++ {
+		s.propose(i, "main")
+	}
+	return s
+}
+
+func TestACheckNeedsNoApproval(t *testing.T) {
+	s := stageCheck(t, 1)
+	s.step()
+	s.says(1, "patch set 1 of #1 is being checked: testing 1/4")
+	s.end(1)
+	s.told(1, gate.ReportPassed, "")
+	s.want("items", s.order())
+	s.want("merged", s.merged())
+	s.step()
+	if n := s.count(gate.Prepare); n != 1 {
+		t.Errorf("checked %d times", n)
+	}
+	s.says(1, "patch set 1 of #1 passed (its check)")
+}
+
+func TestACheckOfEachPatchSet(t *testing.T) {
+	s := stageCheck(t, 1)
+	s.step()
+	old := s.item(1).Buildset.ID
+	s.edit(1, func(c *gate.Change) { c.PatchSet, c.Revision = 2, "1/2" })
+	s.step()
+	if !s.builds[old].cancelled || s.item(1).Changes[0].PatchSet != 2 {
+		t.Errorf("the old patch set is still checked: %s", encode(s.state))
+	}
+	s.fails[cid(1)] = true
+	s.build(1).fails = true
+	s.end(1)
+	s.told(1, gate.ReportFailed, "build failed")
+	s.edit(1, func(c *gate.Change) { c.PatchSet, c.Revision = 3, "1/3" })
+	s.step()
+	s.want("items", s.order(), 1)
+}
+
+func TestG6ACheckStandsOnItsOwnNeeds(t *testing.T) {
+	s := stageCheck(t, 5)
+	s.edit(1, dependsOn(2, 4, 5))
+	s.edit(2, dependsOn(3))
+	s.edit(4, func(c *gate.Change) { c.Queue = "other" })
+	s.mergeNow(cid(5))
+	s.read(cid(5))
+	s.step()
+	s.want("ahead", numbers(s.build(1).effect.Stack), 3, 2, 4)
+	s.end(1)
+	s.edit(3, func(c *gate.Change) { c.PatchSet, c.Revision = 2, "3/2" })
+	s.step()
+	s.want("ahead of the second check", numbers(s.build(1).effect.Stack), 3, 2, 4)
+	s.edit(2, func(c *gate.Change) { c.PatchSet, c.Revision = 2, "2/2" }) // while it runs
+	s.step()
+	if n := s.count(gate.Prepare); n != 3 {
+		t.Errorf("%d buildsets", n)
+	}
+	s.end(1)
+	s.mergeNow(cid(3)) // changes nothing that was tested
+	s.read(cid(3))
+	s.step()
+	s.want("items", s.order())
+}
+
+func TestACheckRunsAgainWhenAsked(t *testing.T) {
+	s := stageCheck(t, 1)
+	s.step()
+	s.end(1)
+	s.obeys("retry", 1, "tested again")
+	s.want("items", s.order(), 1)
+	s.obeys("dequeue", 1, "stays out")
+	s.want("items", s.order())
+	s.says(1, "was taken out by ada (because)")
+	s.obeys("enqueue", 1, "enters")
+	s.want("items", s.order(), 1)
+	s.obeys("promote", 1, "stands in no queue")
+}
+
+func TestACheckEndsWithItsChange(t *testing.T) {
+	for _, status := range []gate.Status{gate.Merged, gate.Abandoned, gate.Gone} {
+		s := stageCheck(t, 1)
+		s.step()
+		b := s.build(1)
+		s.edit(1, func(c *gate.Change) { c.Status = status })
+		s.step()
+		s.want("items", s.order())
+		if !b.cancelled || s.last(1).Kind != gate.ReportDequeued {
+			t.Errorf("%s: cancelled %v, told %v", status, b.cancelled, s.last(1))
+		}
+	}
+}
+
+func TestACheckWaitsForItsNonVotingJobs(t *testing.T) {
+	s := stageCheck(t, 1)
+	s.step()
+	s.job(1, "build", gate.JobPassed)
+	s.job(1, "test", gate.JobPassed)
+	s.want("items", s.order(), 1)
+	s.says(1, "the job lint is waiting (it decides nothing)")
+	s.job(1, "lint", gate.JobFailed)
+	s.told(1, gate.ReportPassed, "")
+}
+
+// TestCheckHistories plays random histories of one change and what it needs: each
+// patch set that lasts has one report, about what was true of it.
+func TestCheckHistories(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := player{newWorld(rt), rt}
+		p.setUp(rapid.IntRange(1, 5).Draw(rt, "changes"))
+		p.state = gate.State{Queue: "check/g~1", Kind: gate.Independent, Change: cid(1)}
+		rt.Repeat(map[string]func(*rapid.T){
+			"upload":  func(*rapid.T) { p.on("upload", p.uploadOpen) },
+			"abandon": func(*rapid.T) { p.on("abandon", p.abandon) },
+			"merge":   func(*rapid.T) { p.on("merge", p.past) },
+			"amend":   func(*rapid.T) { p.on("amend the needs of", p.amend) },
+			"read":    func(*rapid.T) { p.readOne() },
+			"decide":  func(*rapid.T) { p.decide() },
+			"perform": func(*rapid.T) { p.performOne() },
+			"again":   func(*rapid.T) { p.performAgain() },
+			"finish":  func(*rapid.T) { p.finishOne() },
+			"end":     func(*rapid.T) { p.finishAll() },
+			"command": func(*rapid.T) { p.commandOne() },
+		})
+		p.readAll()
+		p.command("resume", "")
+		p.settle()
+		if len(p.state.Items) > 0 {
+			p.fail("the check does not end: %s", encode(p.state))
+		}
+		for id, l := range p.items {
+			if !l.left || len(l.final) != 1 {
+				p.fail("item %d has the final reports %v", id, l.final)
+			}
+		}
+		p.checkedAsItIs()
+	})
+}
+
+// checkedAsItIs: an open change that nobody took out has a report on its present
+// patch set, which says what its last buildset showed.
+func (p *player) checkedAsItIs() {
+	c := p.truth[cid(1)]
+	if _, held := p.state.Held[c.ID]; held || c.Status != gate.Open {
+		return
+	}
+	done := p.state.Done[c.ID]
+	if done.PatchSet != c.PatchSet {
+		p.fail("patch set %d has no report: %+v", c.PatchSet, done)
+	}
+	last := slices.Max(slices.Collect(maps.Keys(p.builds)))
+	if b := p.builds[last]; b.passed() != (done.Result == gate.ReportPassed) {
+		p.fail("told %s, and passed is %v", done.Result, b.passed())
+	}
+}
