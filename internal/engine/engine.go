@@ -45,6 +45,7 @@ type Gerrit interface {
 	Posted(ctx context.Context, number int, effectID string) (bool, error)
 	Submit(ctx context.Context, number int, revision string) (*gerrit.SubmitResult, error)
 	ProjectConfig(ctx context.Context, project string) (*gerrit.ProjectConfig, error)
+	ServerVersion(ctx context.Context) (string, error)
 	BaseURL() string
 }
 
@@ -78,6 +79,7 @@ type Engine struct {
 	Observe bool
 
 	archives sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
+	versions sync.Map // Gerrit's name → its version, asked once
 }
 
 // Init makes the rows that the site's configuration asks for: queues and repositories.

@@ -220,8 +220,13 @@ func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under 
 	if err != nil {
 		return "", fmt.Errorf("submit type of %s: %w", project, err)
 	}
+	version, err := p.engine.gerritVersion(ctx, project.Gerrit)
+	if err != nil {
+		return "", err
+	}
 	req := git.MergeRequest{
 		Project: project, Base: under, SubmitType: git.SubmitType(cfg.SubmitType), ContentMerge: cfg.ContentMerge,
+		RejectEmpty: cfg.RejectEmpty, RefuseBinaryAncestor: strings.HasPrefix(version, "3.10."),
 		Committer: git.Identity{Name: "sluice", Email: "sluice@localhost"},
 	}
 	for _, r := range refs {
@@ -242,6 +247,19 @@ func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under 
 		return "", refused{c}
 	}
 	return res.Commit, nil
+}
+
+// gerritVersion asks a Gerrit once what version it is.
+func (e *Engine) gerritVersion(ctx context.Context, name string) (string, error) {
+	if v, ok := e.versions.Load(name); ok {
+		return v.(string), nil
+	}
+	v, err := e.Gerrits[name].ServerVersion(ctx)
+	if err != nil {
+		return "", fmt.Errorf("version of Gerrit %s: %w", name, err)
+	}
+	e.versions.Store(name, v)
+	return v, nil
 }
 
 // blame names the change ahead that touches a conflicting file: the nearest one.
