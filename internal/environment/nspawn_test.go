@@ -90,7 +90,7 @@ systemctl daemon-reload && systemctl enable --now answer.service`
 func testTwoNodes(t *testing.T, recipe job.Recipe, program string) {
 	before := roottest.Left(shared)
 	env := start(t, recipe)
-	if out, err := on(t, env, "server", "cat /proc/1/comm; hostname; systemctl --failed --no-legend; cat /proc/self/uid_map | awk '{print ($2 > 0)}'"); err != nil || out != "systemd\nserver\n1" {
+	if out, err := on(t, env, "server", "cat /proc/1/comm; uname -n; systemctl --failed --no-legend; cat /proc/self/uid_map | awk '{print ($2 > 0)}'"); err != nil || out != "systemd\nserver\n1" {
 		t.Errorf("the node: %q, %v", out, err)
 	}
 	if out, err := on(t, env, "server", "cat > /usr/bin/answer <<'E'\n"+program+"\nE\nchmod 755 /usr/bin/answer; "+server); err != nil {
@@ -151,7 +151,7 @@ func testCancel(t *testing.T, env environment.Environment) {
 func TestDebianNodes(t *testing.T) {
 	testTwoNodes(t, roottest.DebNode, `#!/usr/bin/perl
 use Socket; socket(S,PF_INET,SOCK_STREAM,0); setsockopt(S,SOL_SOCKET,SO_REUSEADDR,1); bind(S,sockaddr_in(8080,INADDR_ANY)) or die; listen(S,5);
-while(accept(C,S)){ sysread(C,$b,1); syswrite(C,"HTTP/1.0 200 OK\r\n\r\nanswer from ".(split /\n/,`+"`hostname`"+`)[0]."\n"); shutdown(C,1); 1 while sysread(C,$b,999); close C }`)
+while(accept(C,S)){ sysread(C,$b,1); syswrite(C,"HTTP/1.0 200 OK\r\n\r\nanswer from ".(split /\n/,`+"`uname -n`"+`)[0]."\n"); shutdown(C,1); 1 while sysread(C,$b,999); close C }`)
 }
 
 func TestRPMNodes(t *testing.T) {

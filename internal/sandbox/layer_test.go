@@ -64,9 +64,9 @@ func TestRootWithOtherBytes(t *testing.T) {
 	}
 	data := must[[]byte](t)(os.ReadFile(s.made.Path))
 	wrong := job.Digest(strings.Repeat("0", 64))
-	for name, bytes_ := range map[string][]byte{"other": data, "part": data[:len(data)/2], "none": nil, "noise": []byte("noise")} {
+	for name, content := range map[string][]byte{"other": data, "part": data[:len(data)/2], "none": nil, "noise": []byte("noise")} {
 		_, err := shared.m.Root(t.Context(), wrong, func(context.Context) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(bytes_)), nil
+			return io.NopCloser(bytes.NewReader(content)), nil
 		})
 		if err == nil {
 			t.Errorf("%s was accepted", name)
@@ -85,8 +85,8 @@ func TestUnpackHostileTar(t *testing.T) {
 	w := tar.NewWriter(&buf)
 	for _, h := range []tar.Header{
 		{Name: "../../../../../.." + outside + "/dots", Typeflag: tar.TypeReg},
-		{Name: "abs", Typeflag: tar.TypeSymlink, Linkname: outside},
-		{Name: "abs/through", Typeflag: tar.TypeReg},
+		{Name: "abs", Typeflag: tar.TypeSymlink, Linkname: "/etc"},
+		{Name: "abs/sluice-through", Typeflag: tar.TypeReg},
 		{Name: outside + "/absolute", Typeflag: tar.TypeReg},
 		{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 254},
 		{Name: "tree/file", Typeflag: tar.TypeReg, Mode: 0o4755},
@@ -98,6 +98,9 @@ func TestUnpackHostileTar(t *testing.T) {
 	w.Close()
 	if err := b.Unpack(t.Context(), &buf, "/home/builder/src", sandbox.Builder); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Lstat("/etc/sluice-through"); err == nil {
+		t.Error("written through a link")
 	}
 	if left, _ := os.ReadDir(outside); len(left) > 0 {
 		t.Errorf("written outside: %v", left)
