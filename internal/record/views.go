@@ -1,0 +1,110 @@
+package record
+
+import (
+	"time"
+
+	"sluice/internal/gate"
+	"sluice/internal/job"
+)
+
+// The rows below are what people are shown: joined, and without what is large.
+
+// JobView is a job without its spec and its evidence.
+type JobView struct {
+	ID           int64        `db:"id"`
+	Buildset     *int64       `db:"buildset"`
+	Name         string       `db:"name"`
+	Stage        job.Stage    `db:"stage"`
+	Package      string       `db:"package"`
+	Target       string       `db:"target"`
+	Architecture string       `db:"architecture"`
+	Voting       bool         `db:"voting"`
+	State        string       `db:"state"`
+	WaitsFor     string       `db:"waits_for"`
+	Cause        string       `db:"cause"`
+	Reused       bool         `db:"reused"`
+	Attempts     int          `db:"attempts"`
+	Finding      *job.Finding `db:"finding"` // the first
+	StartedAt    *time.Time   `db:"started_at"`
+	EndedAt      *time.Time   `db:"ended_at"`
+}
+
+// ItemView is the history of one item, with the kind of its queue.
+type ItemView struct {
+	Item
+	Kind gate.Kind `db:"kind"`
+}
+
+// LastItem is the newest item of a change in one kind of queue.
+type LastItem struct {
+	Change    gate.ChangeID `db:"change"`
+	Kind      gate.Kind     `db:"kind"`
+	Serial    gate.ItemID   `db:"serial"`
+	EnteredAt time.Time     `db:"entered_at"`
+	LeftAt    *time.Time    `db:"left_at"`
+	Result    string        `db:"result"`
+	Reason    string        `db:"reason"`
+	Buildset  *int64        `db:"buildset"`
+}
+
+// ChangeFilter narrows a list of changes.
+type ChangeFilter struct {
+	Project string // "": all
+	Open    *bool  // nil: both
+	Limit   int
+}
+
+// Command is an administrator's command with its answer.
+type Command struct {
+	ID         int64         `db:"id"`
+	Queue      string        `db:"queue"`
+	Verb       string        `db:"verb"`
+	Change     gate.ChangeID `db:"change"`
+	Who        string        `db:"who"`
+	Why        string        `db:"why"`
+	At         time.Time     `db:"at"`
+	AnsweredAt *time.Time    `db:"answered_at"`
+	Answer     string        `db:"answer"`
+}
+
+// JobCounts is how much there is to do now.
+type JobCounts struct {
+	Waiting int `db:"waiting"` // for other jobs
+	Queued  int `db:"queued"`  // for a worker
+	Running int `db:"running"`
+	Checks  int `db:"checks"` // items in independent queues
+}
+
+// WorkerView is a worker and what it does.
+type WorkerView struct {
+	Worker
+	Running int `db:"running"`
+}
+
+// PointerMove is one move of a repository's pointer.
+type PointerMove struct {
+	At          time.Time `db:"at"`
+	Publication int64     `db:"publication"`
+	Manifest    string    `db:"manifest"`
+}
+
+// StageCount is how many jobs of a stage are in a state.
+type StageCount struct {
+	Stage job.Stage `db:"stage"`
+	State string    `db:"state"`
+	Count int       `db:"count"`
+}
+
+// Span is a measured time, over those that ended within the last hour.
+type Span struct {
+	Name   string  `db:"name"` // a stage, or what was measured
+	Count  int     `db:"count"`
+	Median float64 `db:"median"` // seconds
+	P95    float64 `db:"p95"`    // seconds
+}
+
+// Reconciled is when a Gerrit was last compared with what is known.
+type Reconciled struct {
+	Gerrit string    `db:"gerrit"`
+	At     time.Time `db:"at"`
+}
