@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -300,7 +301,7 @@ func (s *Store) skipDependants(ctx context.Context, tx pgx.Tx, j record.Job) err
 	ids, err := scalars[int64](ctx, tx, `
 		UPDATE jobs SET state = $2, ended_at = now(), waits_for = '', cause = $3
 		WHERE state = 'waiting' AND id IN (SELECT job FROM job_needs WHERE needs = $1 AND (NOT ahead OR $4))
-		RETURNING id`, j.ID, next, fmt.Sprintf("not run: %s %s", j.Name, stateWord(j)), j.Stage == job.StageRoot)
+		RETURNING id`, j.ID, next, skipped(j), j.Stage == job.StageRoot)
 	if err != nil {
 		return err
 	}
@@ -312,12 +313,19 @@ func (s *Store) skipDependants(ctx context.Context, tx pgx.Tx, j record.Job) err
 	return nil
 }
 
-func stateWord(j record.Job) string {
-	if j.State == "error" && j.Cause != "" {
-		return "could not be done: " + j.Cause
+// skipped says why a job that needs j was not run: because of the first in a
+// chain, not of each between.
+func skipped(j record.Job) string {
+	if strings.HasPrefix(j.Cause, notRun) {
+		return j.Cause
 	}
-	return j.State
+	if j.State == "error" {
+		return fmt.Sprintf("%s%s could not be done", notRun, j.Name)
+	}
+	return fmt.Sprintf("%s%s %s", notRun, j.Name, j.State)
 }
+
+const notRun = "not run: "
 
 // Sweep ends the leases that have run out: the attempts are lost, their jobs
 // are tried again or end as errors (G12). It gives how many.

@@ -208,6 +208,8 @@ func Word(j Job) string {
 		return word + " before, on the same inputs"
 	case j.Took > 0 && (j.State == "passed" || j.State == "failed"):
 		return fmt.Sprintf("%s in %s", word, Duration(j.Took))
+	case strings.HasPrefix(j.Cause, "not run: "):
+		return j.Cause
 	case j.State == "error" && j.Cause != "":
 		return "could not be done: " + j.Cause
 	}
