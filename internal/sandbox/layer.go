@@ -226,7 +226,8 @@ func (m *Manager) evict() {
 		total -= e.bytes
 		delete(m.cache, e.ID)
 		// Moved away under the lock, so that the same key can be made anew.
-		trash := e.Dir + ".part"
+		m.serial++
+		trash := fmt.Sprintf("%s.%d.part", e.Dir, m.serial)
 		if os.Rename(e.Dir, trash) == nil {
 			gone = append(gone, trash)
 		}
@@ -243,7 +244,7 @@ func (m *Manager) hold(layers []Layer) error {
 	defer m.mu.Unlock()
 	for _, l := range layers {
 		e := m.cache[l.ID]
-		if e == nil && strings.Contains(l.ID, "-") {
+		if e == nil {
 			return fmt.Errorf("%w: %s", ErrLayerGone, l.ID)
 		}
 	}

@@ -115,22 +115,28 @@ func TestUnpackHostileTar(t *testing.T) {
 // the directory is its own.
 func TestOpenAfterDeath(t *testing.T) {
 	dir := t.TempDir()
-	m := must[*sandbox.Manager](t)(sandbox.Open(t.Context(), dir, sandbox.Options{}))
+	if _, err := debian(); err != nil {
+		t.Fatal(err)
+	}
+	worker := exec.CommandContext(t.Context(), "/proc/self/exe")
+	worker.Env = append(os.Environ(), "SLUICE_TEST_WORKER="+dir)
+	out := must[io.ReadCloser](t)(worker.StdoutPipe())
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := sandbox.Open(t.Context(), dir, sandbox.Options{}); !errors.Is(err, sandbox.ErrInUse) {
 		t.Errorf("a second Open: %v", err)
 	}
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
+	worker.Process.Kill()
+	// The box's processes hold the other end of this pipe: it ends with the last of them.
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Error(err)
 	}
-	// What a killed worker leaves: a box's folder with a mount.
-	merged := dir + "/boxes/1-1/merged"
-	if err := os.MkdirAll(merged, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "left", merged).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	m = must[*sandbox.Manager](t)(sandbox.Open(t.Context(), dir, sandbox.Options{}))
+	worker.Wait()
+	m := must[*sandbox.Manager](t)(sandbox.Open(t.Context(), dir, sandbox.Options{}))
 	defer m.Close()
 	if left := roottest.Left(m); left != "0 processes [], 0 mounts, groups [], boxes []" {
 		t.Error(left)

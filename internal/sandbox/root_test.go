@@ -19,6 +19,10 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("SLUICE_TEST_WORKER"); dir != "" {
+		fmt.Fprintln(os.Stderr, workUntilKilled(dir))
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "sluice-sandbox-test-")
 	if err == nil {
 		shared.m, err = sandbox.Open(context.Background(), dir, sandbox.Options{})
@@ -34,6 +38,28 @@ func TestMain(m *testing.M) {
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// workUntilKilled is a worker that runs a command in a box for ever.
+func workUntilKilled(dir string) error {
+	ctx := context.Background()
+	made, _, _, err := roottest.Find(ctx, roottest.DebInstall)
+	if err != nil {
+		return err
+	}
+	m, err := sandbox.Open(ctx, dir, sandbox.Options{})
+	if err != nil {
+		return err
+	}
+	root, err := m.Root(ctx, made.Archive, made.Open)
+	if err != nil {
+		return err
+	}
+	b, err := m.New(ctx, sandbox.BoxOptions{Layers: []sandbox.Layer{root}})
+	if err != nil {
+		return err
+	}
+	return b.Run(ctx, sandbox.Command{Args: []string{"sh", "-c", "trap '' TERM HUP; echo up; setsid sleep 600 & sleep 600"}, Stdout: os.Stdout})
 }
 
 // system is a root of one format, unpacked, with its upstream.
