@@ -12,14 +12,12 @@ import (
 
 	"sluice/internal/blob"
 	"sluice/internal/config"
-	"sluice/internal/deb"
 	"sluice/internal/gate"
 	"sluice/internal/git"
 	"sluice/internal/job"
 	"sluice/internal/plan"
 	"sluice/internal/record"
 	"sluice/internal/release"
-	"sluice/internal/rpm"
 	"sluice/internal/source"
 )
 
@@ -140,14 +138,6 @@ func architectureNames(d config.Dist) []string {
 	return names
 }
 
-// compare gives a format's version order.
-func compare(f job.Format) release.Compare {
-	if f == job.RPM {
-		return rpm.Compare
-	}
-	return deb.Compare
-}
-
 func macros(d config.Dist) map[string]string {
 	if d.Format != job.RPM {
 		return nil
@@ -199,7 +189,7 @@ func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.P
 	if err != nil {
 		return err
 	}
-	format, cmp := release.Format(d.Format), compare(d.Format)
+	format, cmp := release.Format(d.Format), source.Compare(d.Format)
 	for _, id := range p.base.Ahead {
 		b, err := p.engine.Store.Buildset(ctx, id)
 		if err != nil {

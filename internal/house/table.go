@@ -44,8 +44,10 @@ var rooms = []room{
 	{path: "internal/worker", why: "the agent; a client of the worker API", ours: []string{"api", "internal/blob", "internal/environment", "internal/job", "internal/sandbox", "internal/stage"}},
 	{path: "internal/report", why: "words for people", ours: []string{"internal/gate", "internal/job", "internal/record"}},
 	{path: "internal/config", why: "the site file and the package file", ours: []string{"internal/gate", "internal/job", "internal/plan", "internal/release"}},
+	{path: "internal/fsck", why: "the oracle: rows, blobs, repositories", ours: []string{"internal/blob", "internal/record", "internal/repo"}},
+	{path: "internal/client", why: "the client's side of the API, for the command line", ours: []string{"api", "internal/api"}},
 	{path: "internal/api", why: "the HTTP server", ours: []string{
-		"api", "internal/gate", "internal/job", "internal/plan", "internal/record", "internal/release", "internal/report", "web",
+		"api", "internal/blob", "internal/config", "internal/repo", "internal/gate", "internal/job", "internal/plan", "internal/record", "internal/release", "internal/report", "web",
 	}},
 
 	{path: "api", why: "the contracts, embedded, and what is generated from them"},

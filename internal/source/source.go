@@ -17,6 +17,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/deb"
 	"sluice/internal/job"
+	"sluice/internal/rpm"
 )
 
 // fileLimit bounds what is read of one packaging file, in bytes.
@@ -58,6 +59,14 @@ func (i Info) For(f job.Format) *Packaging {
 		return i.Deb
 	}
 	return i.RPM
+}
+
+// Compare gives a format's version order.
+func Compare(f job.Format) func(a, b string) int {
+	if f == job.RPM {
+		return rpm.Compare
+	}
+	return deb.Compare
 }
 
 // Read reads a tree. folder is where the site says that the packaging is, or "".
