@@ -51,7 +51,11 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 	if err := a.readScripts(ctx); err != nil {
 		return err
 	}
-	layers, err := a.ready(ctx)
+	repos := a.spec.Repositories
+	if a.spec.Stage == job.StageUpgrade {
+		repos = released(repos)
+	}
+	layers, err := a.readyWith(ctx, repos)
 	if err != nil {
 		return err
 	}
@@ -61,11 +65,11 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 	}
 	var failed []job.Finding
 	for _, p := range packages {
-		released := from(p)
-		if a.spec.Stage == job.StageUpgrade && released == "" {
+		before := from(p)
+		if a.spec.Stage == job.StageUpgrade && before == "" {
 			continue
 		}
-		err := a.onePackage(ctx, layers, p, released)
+		err := a.onePackage(ctx, layers, p, before)
 		if v, ok := asVerdict(err); ok {
 			failed = append(failed, v.Findings...)
 			continue
@@ -83,6 +87,18 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 		return fails(failed...)
 	}
 	return nil
+}
+
+// released are the repositories of the world before the change: an upgrade
+// starts there, where nothing of the change or those ahead outranks it.
+func released(repos []job.Repository) []job.Repository {
+	var out []job.Repository
+	for _, r := range repos {
+		if r.Kind == job.Upstream || r.Kind == job.Released {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // readScripts makes sure that the test scripts are in the tree.
@@ -163,26 +179,29 @@ func (a *attempt) readPackage(ctx context.Context, f job.File, read func(*os.Fil
 }
 
 // onePackage tests one package in a box of its own.
-func (a *attempt) onePackage(ctx context.Context, layers []sandbox.Layer, p tested, released string) error {
+func (a *attempt) onePackage(ctx context.Context, layers []sandbox.Layer, p tested, before string) error {
 	b, err := a.box(ctx, p.name, layers)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
 	m := a.manager()
-	before, err := a.snapshot(ctx, b)
+	clean, err := a.snapshot(ctx, b)
 	if err != nil {
 		return err
 	}
-	if released != "" {
-		a.log.Step("install " + p.name + " " + released + ", the released version")
-		if err := m.install(ctx, b, m.exact(p.name, released)); err != nil {
+	if before != "" {
+		a.log.Step("install " + p.name + " " + before + ", the released version")
+		if err := m.install(ctx, b, m.exact(p.name, before)); err != nil {
 			return a.notOurs(err)
 		}
-		if err := a.isInstalled(ctx, b, p.name, released); err != nil {
+		if err := a.isInstalled(ctx, b, p.name, before); err != nil {
 			return a.notOurs(err)
 		}
 		a.log.Step("upgrade " + p.name)
+		if err := m.refresh(ctx, b, a.spec.Repositories); err != nil {
+			return a.foreign(ctx, err)
+		}
 	} else {
 		a.log.Step("install " + p.name)
 	}
@@ -202,7 +221,7 @@ func (a *attempt) onePackage(ctx context.Context, layers []sandbox.Layer, p test
 	if err := m.remove(ctx, b, p.name); err != nil {
 		return named(p.name, err)
 	}
-	return a.leftovers(ctx, b, p, before)
+	return a.leftovers(ctx, b, p, clean)
 }
 
 // notOurs: a released version that cannot be installed is no fault of the change.

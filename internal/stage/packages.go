@@ -58,6 +58,11 @@ func (a *attempt) manager() manager {
 // ready gives the job's root with its repositories' indices on top: one layer
 // for the base distribution's, which changes seldom, one for all of them.
 func (a *attempt) ready(ctx context.Context) ([]sandbox.Layer, error) {
+	return a.readyWith(ctx, a.spec.Repositories)
+}
+
+// readyWith is ready for a part of the job's repositories.
+func (a *attempt) readyWith(ctx context.Context, all []job.Repository) ([]sandbox.Layer, error) {
 	a.log.Step("prepare the root")
 	root, err := a.root(ctx)
 	if err != nil {
@@ -65,8 +70,8 @@ func (a *attempt) ready(ctx context.Context) ([]sandbox.Layer, error) {
 	}
 	a.log.Printf("root %s (%s)", a.spec.Root.Name, a.spec.Root.Digest)
 	layers := []sandbox.Layer{root}
-	base := upstream(a.spec.Repositories)
-	for _, repos := range [][]job.Repository{base, a.spec.Repositories} {
+	base := upstream(all)
+	for _, repos := range [][]job.Repository{base, all} {
 		if len(repos) == 0 || len(layers) > 1 && len(repos) == len(base) {
 			continue
 		}
