@@ -65,5 +65,5 @@
 // # Cost
 //
 // A box is one mount; a command costs about 20 ms (our own program starts).
-// Unpacking a Debian minbase root takes one to two seconds, once.
+// Unpacking a Debian minbase root takes about 5 s of CPU, once per worker.
 package sandbox
