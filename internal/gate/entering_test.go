@@ -242,3 +242,60 @@ func TestG20AHoldEndsWithANewPatchSet(t *testing.T) {
 		t.Errorf("still held: %v", s.state.Held)
 	}
 }
+
+func TestG20WhatIsBeingSubmittedStaysAhead(t *testing.T) {
+	s := stage(t, 3)
+	s.step()
+	b := s.build(1)
+	for i := range b.jobs {
+		s.finish(b, i, false)
+	}
+	s.decide()
+	s.command("promote", cid(3))
+	s.decide()
+	s.want("queue", s.order(), 1, 3, 2)
+	s.command("dequeue", cid(1)) // too late, if Gerrit agrees
+	s.decide()
+	s.want("queue", s.order(), 1, 3, 2)
+	s.says(1, "submitting [Gerrit]")
+	s.step()
+	s.want("merged", s.merged(), 1)
+	s.read(cid(1))
+	s.step()
+	if len(s.state.Held) > 0 {
+		t.Errorf("still held: %v", s.state.Held)
+	}
+}
+
+func TestG3ACircleWaitsForAllItsMembers(t *testing.T) {
+	s := stage(t, 2)
+	s.propose(3, "main", gate.Need{Kind: gate.DependsOn, ID: cid(1)})
+	s.edit(1, dependsOn(2))
+	s.edit(2, dependsOn(3))
+	s.step()
+	s.want("queue", s.order())
+	s.says(1, "#3 needs Code-Review +2")
+	s.approved(3)
+	s.step()
+	s.want("in the circle", numbers(s.item(1).Changes), 1, 2, 3)
+	s.unapprove(cid(2))
+	s.read(cid(2))
+	s.step()
+	s.want("queue", s.order())
+	s.told(3, gate.ReportDequeued, "#2 needs Code-Review +2")
+}
+
+func TestG3AMemberThatMergedByItself(t *testing.T) {
+	s := stage(t, 3)
+	s.edit(1, dependsOn(2))
+	s.edit(2, dependsOn(1))
+	s.step()
+	s.mergeNow(cid(2))
+	s.read(cid(2))
+	s.step()
+	s.told(2, gate.ReportBypassed, "submitted past the gate")
+	s.want("queue", s.order(), 2, 3, 1) // the other goes on alone, at the end
+	s.end(2)
+	s.end(3, 1)
+	s.want("merged", s.merged(), 2, 3, 1)
+}

@@ -392,7 +392,7 @@ func (o oracle) outside() {
 				_, comes := may[n.ID]
 				old := n.Kind == gate.Parent && n.PatchSet != 0 && n.PatchSet != on.PatchSet
 				merged := on.Status == gate.Merged || o.w.state.Done[n.ID].Result == gate.ReportMerged
-				if !merged && (!in && !comes || old || on.Restricted && !c.Restricted) {
+				if !merged && (!in && !comes || old || on.Status != gate.Open || on.Restricted && !c.Restricted) {
 					delete(may, id)
 					changed = true
 				}
