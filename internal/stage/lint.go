@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 
@@ -90,6 +91,11 @@ func (a *attempt) lintDEB(ctx context.Context) error {
 	if err != nil {
 		return a.fail("lintian", "", 0, "lintian's report cannot be read: %v", err)
 	}
+	for i := range found {
+		if found[i].File != "" {
+			found[i].File = path.Join(a.packaging(), found[i].File)
+		}
+	}
 	return a.newOnly(found)
 }
 
@@ -101,19 +107,19 @@ func parseLintian(data []byte) ([]job.Finding, error) {
 				Path  string `json:"path"`
 				Hints []struct {
 					Tag        string `json:"tag"`
-					Context    string `json:"context"`
+					Note       string `json:"note"`
 					Visibility string `json:"visibility"`
 					Override   any    `json:"override"`
-					Pointer    *struct {
-						Item string `json:"item"`
-						Line string `json:"line_no"`
+					Pointer    struct {
+						Item struct {
+							Name string `json:"name"`
+						} `json:"item"`
+						Line int `json:"line_position"`
 					} `json:"pointer"`
 				} `json:"hints"`
 			} `json:"input_files"`
 		} `json:"groups"`
 	}
-	// lintian writes line numbers as strings or as numbers.
-	data = regexp.MustCompile(`"line_no"\s*:\s*(\d+)`).ReplaceAll(data, []byte(`"line_no":"$1"`))
 	if err := json.Unmarshal(data, &report); err != nil {
 		return nil, err
 	}
@@ -128,14 +134,12 @@ func parseLintian(data []byte) ([]job.Finding, error) {
 				if strings.HasSuffix(f.Path, ".dsc") || strings.HasSuffix(f.Path, ".changes") {
 					name += " source"
 				}
-				message := strings.TrimSpace(name + ": " + h.Tag + " " + h.Context)
+				message := strings.TrimSpace(name + ": " + h.Tag + " " + h.Note)
 				finding := job.Finding{Severity: h.Visibility, Rule: "lintian:" + h.Tag}
-				if h.Pointer != nil && h.Pointer.Item != "" {
-					if strings.HasPrefix(h.Pointer.Item, "debian/") {
-						finding.File, finding.Line = h.Pointer.Item, atoi(h.Pointer.Line)
-					} else {
-						message += " [" + h.Pointer.Item + "]"
-					}
+				if item := h.Pointer.Item.Name; strings.HasPrefix(item, "debian/") {
+					finding.File, finding.Line = item, h.Pointer.Line
+				} else if item != "" {
+					message += " [" + item + "]"
 				}
 				finding.Message = cutText(tidy(message), 500)
 				out = append(out, finding)

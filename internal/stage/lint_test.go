@@ -15,7 +15,7 @@ func TestLintDEB(t *testing.T) {
 	tr["bad.sh"] = "#!/nonexistent/interpreter\nexit 0\n"
 	built := b.passes(b.build(tr))
 	spec := job.Spec{Job: 4, Stage: job.StageLint, Target: b.target(), Root: &b.root, Repositories: b.repos, Packages: files(built)}
-	r := b.failsWith(spec, job.Finding{Message: ""})
+	r := b.failsWith(spec, job.Finding{File: "debian/control", Line: 1, Message: "required-field"})
 	var errors, all []string
 	for _, f := range r.Findings {
 		all = append(all, f.String())

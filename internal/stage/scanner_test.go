@@ -144,7 +144,7 @@ func FuzzScanner(f *testing.F) {
 }
 
 func FuzzReports(f *testing.F) {
-	f.Add(`{"groups":[{"input_files":[{"path":"x_1.dsc","hints":[{"tag":"t","context":"c","visibility":"error","pointer":{"item":"debian/control","line_no":3}}]}]}]}`)
+	f.Add(`{"groups":[{"input_files":[{"path":"x_1.dsc","hints":[{"tag":"t","note":"c","visibility":"error","pointer":{"item":{"name":"debian/control"},"line_position":3}}]}]}]}`)
 	f.Add("hello.x86_64: E: no-binary\nhello.spec:3: W: mixed\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		parseLintian([]byte(text))
