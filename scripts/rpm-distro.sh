@@ -29,6 +29,8 @@ DEFAULT_PACKAGES=(
   # the build set
   gcc g++ make binutils libc6-dev rpm debugedit pkg-config
   python3 python3-dev python3-packaging python3-setuptools
+  # what looks for faults in packages
+  rpmlint
   # a node that boots and manages its own packages
   systemd systemd-sysv dbus dnf dnf-plugins-core
   # only to choose these alternatives and read their data; see SKIP

@@ -176,10 +176,25 @@ func (e *Engine) compose(ctx context.Context, b record.Buildset, j record.Job) (
 	if spec.Packages, err = e.packages(ctx, j); err != nil {
 		return spec, err
 	}
+	if j.Stage == job.StageLint {
+		if spec.Known, err = e.known(ctx, j); err != nil {
+			return spec, err
+		}
+	}
 	if j.Stage != job.StagePublish {
 		spec.Repositories, err = e.repositories(ctx, b, j)
 	}
 	return spec, err
+}
+
+// known gives what lint found in the released version, as far as it names a
+// fault and not a place in a log.
+func (e *Engine) known(ctx context.Context, j record.Job) ([]job.Finding, error) {
+	found, err := e.Store.ReleasedFindings(ctx, e.firstChannel(j.Target), j.Package, j.Target)
+	for i := range found {
+		found[i].LogLine, found[i].Excerpt = 0, nil
+	}
+	return found, err
 }
 
 // packages gives the files that a job works on: what the builds of its package

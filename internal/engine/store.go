@@ -86,6 +86,7 @@ type Publications interface {
 	Publish(ctx context.Context, p record.Publication, from int64, added, removed []record.Package) (int64, error)
 	Packages(ctx context.Context, repository string, serial int) ([]record.Package, error)
 	SourceVersions(ctx context.Context, repository, source string) ([]string, error)
+	ReleasedFindings(ctx context.Context, repository, source, target string) ([]job.Finding, error)
 	Published(ctx context.Context, buildset int64) error
 	TestRepository(ctx context.Context, buildset int64, target string) (record.TestRepository, error)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"sluice/internal/job"
 	"sluice/internal/record"
 )
 
@@ -120,6 +121,21 @@ func (s *Store) Packages(ctx context.Context, repository string, serial int) ([]
 func (s *Store) SourceVersions(ctx context.Context, repository, source string) ([]string, error) {
 	return scalars[string](ctx, s.pool, `
 		SELECT DISTINCT source_version FROM repository_packages WHERE repository = $1 AND source = $2`, repository, source)
+}
+
+// ReleasedFindings gives what lint found in the version of a source package
+// that a repository holds now: only what is new counts against a change.
+func (s *Store) ReleasedFindings(ctx context.Context, repository, source, target string) ([]job.Finding, error) {
+	results, err := scalars[job.Result](ctx, s.pool, `
+		SELECT j.result FROM jobs j
+		WHERE j.stage = 'lint' AND j.package = $2 AND j.target = $3 AND j.result IS NOT NULL AND j.buildset = (
+			SELECT max(buildset) FROM repository_packages WHERE repository = $1 AND source = $2 AND removed IS NULL)`,
+		repository, source, target)
+	var out []job.Finding
+	for _, r := range results {
+		out = append(out, r.Findings...)
+	}
+	return out, err
 }
 
 // Published notes that a buildset's packages are in their repositories.

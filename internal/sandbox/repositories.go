@@ -29,7 +29,8 @@ type PackageManager struct {
 
 // Repositories says how a system of the given format uses repos, and nothing
 // else, at http://127.0.0.1:3142. A repository with a key is trusted by that
-// key alone (Signed-By; gpgcheck and repo_gpgcheck); one without is trusted by
+// key alone (Signed-By; gpgcheck and repo_gpgcheck, of a test repository the
+// latter only, for its packages are the unsigned bytes that were built); one without is trusted by
 // the keys that the root has (deb), or as far as the service is (rpm).
 //
 // Names of repositories and files come from the service; keys and paths that
@@ -150,9 +151,12 @@ func repoFile(r job.Repository, key string) string {
 	if r.Kind != job.Upstream {
 		s.WriteString("module_hotfixes=1\n")
 	}
-	if r.Key == "" {
+	switch {
+	case r.Key == "":
 		s.WriteString("gpgcheck=0\nrepo_gpgcheck=0\n")
-	} else {
+	case r.Kind == job.Test || r.Kind == job.Ahead: // packages under test are the bytes that were built: unsigned
+		fmt.Fprintf(&s, "gpgcheck=0\nrepo_gpgcheck=1\ngpgkey=file://%s\n", key)
+	default:
 		fmt.Fprintf(&s, "gpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://%s\n", key)
 	}
 	return s.String()
