@@ -126,14 +126,18 @@ func (s *Store) SourceVersions(ctx context.Context, repository, source string) (
 // ReleasedFindings gives what lint found in the version of a source package
 // that a repository holds now: only what is new counts against a change.
 func (s *Store) ReleasedFindings(ctx context.Context, repository, source, target string) ([]job.Finding, error) {
-	results, err := scalars[job.Result](ctx, s.pool, `
-		SELECT j.result FROM jobs j
+	type row struct {
+		Spec   job.Spec   `db:"spec"`
+		Result job.Result `db:"result"`
+	}
+	rows, err := collect[row](ctx, s.pool, `
+		SELECT j.spec, j.result FROM jobs j
 		WHERE j.stage = 'lint' AND j.package = $2 AND j.target = $3 AND j.result IS NOT NULL AND j.buildset = (
 			SELECT max(buildset) FROM repository_packages WHERE repository = $1 AND source = $2 AND removed IS NULL)`,
 		repository, source, target)
 	var out []job.Finding
-	for _, r := range results {
-		out = append(out, r.Findings...)
+	for _, r := range rows { // a result names only what was new then
+		out = append(append(out, r.Spec.Known...), r.Result.Findings...)
 	}
 	return out, err
 }
