@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -82,11 +83,20 @@ func (s *service) serveManifest(w http.ResponseWriter, r *http.Request, manifest
 		http.Error(w, err.Error(), 500)
 		return
 	}
-	f, _, err := repo.Open(r.Context(), s.blobs, m, chi.URLParam(r, "*"))
+	f, _, err := repo.Open(r.Context(), s.blobs, m, manifestPath(r))
 	if err != nil {
 		http.NotFound(w, r)
 		return
 	}
 	defer f.Close()
 	http.ServeContent(w, r, "", m.Publication.Date, f)
+}
+
+// manifestPath is the part of the path behind the route's fixed one, decoded.
+func manifestPath(r *http.Request) string {
+	rest := chi.URLParam(r, "*")
+	if u, err := url.PathUnescape(rest); err == nil {
+		rest = u
+	}
+	return rest
 }
