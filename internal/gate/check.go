@@ -107,7 +107,7 @@ func (d *decider) unmerged(c *Change) []Ref {
 	seen := map[ChangeID]bool{c.ID: true}
 	var walk func(c *Change)
 	walk = func(c *Change) {
-		for _, n := range c.Needs {
+		for _, n := range d.needs(c) {
 			on, ok := d.f.Changes[n.ID]
 			if !ok || seen[n.ID] || on.Status != Open || d.need(c, n) == needOutdated {
 				continue

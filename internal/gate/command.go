@@ -113,7 +113,7 @@ func (d *decider) promote(change *Change) (string, bool) {
 		seen[it.ID] = true
 		ids = append(ids, it.ID)
 		for _, r := range it.Changes {
-			for _, n := range d.f.Changes[r.ID].Needs {
+			for _, n := range d.needs(new(d.f.Changes[r.ID])) {
 				take(d.standing(n.ID))
 			}
 		}

@@ -61,6 +61,8 @@ type decider struct {
 	stale bool // index has to be made anew
 	// ownMaps: Held, Done and Forced have been copied.
 	ownHeld, ownDone, ownForced bool
+	// topics are the open changes of each topic, where whole topics are submitted.
+	topics map[string][]ChangeID
 	// left remembers why a change left in this decision, for its dependants' reports.
 	left map[ChangeID]string
 }
@@ -87,6 +89,9 @@ func newDecider(state State, facts Facts) *decider {
 		d.s.Window = d.f.Policy.Start
 	}
 	d.resize(d.s.Window)
+	if d.f.Policy.WholeTopics {
+		d.topics = topics(facts.Changes)
+	}
 	return d
 }
 

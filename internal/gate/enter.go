@@ -68,7 +68,7 @@ func (e *entrance) visit(c Change) *visit {
 	e.seen[c.ID] = v
 	e.stack = append(e.stack, v)
 	v.out = !e.d.may(&c)
-	for _, n := range c.Needs {
+	for _, n := range e.d.needs(&c) {
 		switch e.d.need(&c, n) {
 		case needMet:
 		case needHere:

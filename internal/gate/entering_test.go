@@ -299,3 +299,36 @@ func TestG3AMemberThatMergedByItself(t *testing.T) {
 	s.end(3, 1)
 	s.want("merged", s.merged(), 2, 3, 1)
 }
+
+func TestG3AWholeTopicIsOneItem(t *testing.T) {
+	s := stage(t, 3)
+	s.policy.WholeTopics = true
+	s.edit(1, func(c *gate.Change) { c.Topic = "t" })
+	s.propose(4, "main").Topic = "t"
+	s.read(cid(4))
+	s.step()
+	s.want("queue", s.order(), 2, 3)
+	s.says(1, "#4 needs Code-Review +2")
+	s.approved(4)
+	s.step()
+	s.want("queue", s.order(), 2, 3, 1)
+	s.want("in the topic", numbers(s.item(1).Changes), 1, 4)
+	s.edit(3, func(c *gate.Change) { c.Topic = "t" }) // joins: formed anew
+	s.step()
+	s.want("queue", s.order(), 2, 1)
+	s.want("in the topic", numbers(s.item(1).Changes), 1, 3, 4)
+	s.end(2, 1)
+	s.want("merged", s.merged(), 2, 1, 3, 4)
+}
+
+func TestG3ATopicAcrossQueuesIsRefused(t *testing.T) {
+	s := stage(t, 1)
+	s.policy.WholeTopics = true
+	s.edit(1, func(c *gate.Change) { c.Topic = "t" })
+	s.propose(2, "other").Topic = "t"
+	s.read(cid(2))
+	s.edit(1, func(c *gate.Change) { c.Subject = "read after its mate" })
+	s.step()
+	s.want("queue", s.order())
+	s.says(1, "the queues main and other never wait for each other")
+}

@@ -244,7 +244,7 @@ func (e explainer) notReady(c *Change) []Reason {
 // needs says what keeps a change's dependencies from standing ahead of it.
 func (e explainer) needs(c *Change) []Reason {
 	var out []Reason
-	for _, n := range c.Needs {
+	for _, n := range e.decider.needs(c) {
 		s := e.need(c, n)
 		if text := e.refusal(n, s); text != "" {
 			out = append(out, e.refused(c, n, s, text))
@@ -291,7 +291,7 @@ func (e explainer) reaches(from, to ChangeID) bool {
 			return false
 		}
 		seen[id] = true
-		return slices.ContainsFunc(e.f.Changes[id].Needs, func(n Need) bool { return walk(n.ID) })
+		return slices.ContainsFunc(e.decider.needs(new(e.f.Changes[id])), func(n Need) bool { return walk(n.ID) })
 	}
 	return walk(from)
 }

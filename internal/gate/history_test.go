@@ -30,6 +30,7 @@ func TestHistories(t *testing.T) {
 			"abandon":   func(*rapid.T) { p.on("abandon", p.abandon) },
 			"past":      func(*rapid.T) { p.on("merge past the gate", p.past) },
 			"amend":     func(*rapid.T) { p.on("amend the needs of", p.amend) },
+			"topic":     func(*rapid.T) { p.on("set the topic of", p.setTopic) },
 			"push":      func(*rapid.T) { p.push++; p.tell("a push") },
 			"read":      func(*rapid.T) { p.readOne() },
 			"read2":     func(*rapid.T) { p.readAll() },
@@ -83,6 +84,9 @@ func (p *player) setUp(n int) {
 		}
 		c := p.propose(i, queue, needs...)
 		c.Restricted = flag("restricted", 10)
+		if flag("topic", 5) {
+			c.Topic = "t"
+		}
 		p.fails[c.ID], p.broken[c.ID], p.differ[c.ID] = flag("fails", 6), flag("broken", 20), flag("differs", 12)
 		if flag("refused", 10) {
 			p.refuse[c.ID] = 1
@@ -96,7 +100,7 @@ func (p *player) setUp(n int) {
 		p.read(c.ID)
 		p.tell("change %d of %s needs %v restricted=%v", i, queue, needs, c.Restricted)
 	}
-	p.policy.Observe = flag("observe", 10)
+	p.policy.Observe, p.policy.WholeTopics = flag("observe", 10), flag("topics", 4)
 	p.hiccups = rapid.IntRange(0, 2).Draw(p.rt, "hiccups")
 	p.tell("fails %v broken %v clash %v spoil %v refuse %v differ %v", set(p.fails), set(p.broken), set(p.clash), set(p.spoil), p.refuse, set(p.differ))
 }
@@ -176,6 +180,10 @@ func (p *player) amend(id gate.ChangeID) {
 	if on := p.pick(); on != id && !slices.ContainsFunc(c.Needs, func(n gate.Need) bool { return n.ID == on }) {
 		c.Needs = append(slices.Clone(c.Needs), gate.Need{Kind: gate.DependsOn, ID: on})
 	}
+}
+
+func (p *player) setTopic(id gate.ChangeID) {
+	p.truth[id].Topic = rapid.SampledFrom([]string{"", "", "t", "u"}).Draw(p.rt, "topic")
 }
 
 func (p *player) readOne() {
@@ -271,7 +279,7 @@ func TestLikeOneByOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{newWorld(rt), rt}
 		p.setUp(rapid.IntRange(1, 14).Draw(rt, "changes"))
-		p.hiccups, p.policy.Observe = 0, false
+		p.hiccups, p.policy.Observe, p.policy.WholeTopics = 0, false, false
 		clear(p.refuse)
 		clear(p.differ)
 		for _, c := range p.truth {

@@ -42,7 +42,7 @@ func (d *decider) landable(it *Item) bool {
 		if !ok {
 			return false
 		}
-		for _, n := range c.Needs {
+		for _, n := range d.needs(&c) {
 			if !d.hasMerged(n.ID) && d.place[n.ID] != it.ID {
 				return false
 			}

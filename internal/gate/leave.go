@@ -77,7 +77,7 @@ func (d *decider) changedSince(r Ref, c *Change) string {
 // lostNeed says which need of a change does not stand ahead of it any more.
 func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
 	here := -1
-	for _, n := range c.Needs {
+	for _, n := range d.needs(c) {
 		s := d.need(c, n)
 		if s != needHere {
 			if w := d.refusal(n, s); w != "" {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,36 @@ const (
 	needClosed                      // abandoned, deleted or moved: it will never merge as it is
 	needUnknown                     // not found, or not read yet
 )
+
+// topics lists the open changes of each topic.
+func topics(changes map[ChangeID]Change) map[string][]ChangeID {
+	m := map[string][]ChangeID{}
+	for id, c := range changes {
+		if c.Topic != "" && c.Status == Open {
+			m[c.Topic] = append(m[c.Topic], id)
+		}
+	}
+	for _, ids := range m {
+		slices.Sort(ids)
+	}
+	return m
+}
+
+// needs are a change's dependencies, its topic-mates too where whole topics are
+// submitted: these need each other, and so are one item (G3).
+func (d *decider) needs(c *Change) []Need {
+	mates := d.topics[c.Topic]
+	if len(mates) < 2 {
+		return c.Needs
+	}
+	needs := slices.Clone(c.Needs)
+	for _, id := range mates {
+		if id != c.ID {
+			needs = append(needs, Need{Kind: TopicMate, ID: id})
+		}
+	}
+	return needs
+}
 
 // need looks at one dependency of a change.
 func (d *decider) need(c *Change, n Need) needState {

@@ -205,6 +205,17 @@ type oracle struct {
 	where map[gate.ChangeID]int
 }
 
+// needs are a change's, and its open topic-mates where whole topics are submitted (G3).
+func (o oracle) needs(c gate.Change) []gate.Need {
+	needs := slices.Clone(c.Needs)
+	for id, mate := range o.f.Changes {
+		if o.w.policy.WholeTopics && c.Topic != "" && mate.Topic == c.Topic && mate.Status == gate.Open && id != c.ID {
+			needs = append(needs, gate.Need{Kind: gate.TopicMate, ID: id})
+		}
+	}
+	return needs
+}
+
 // wanted: no job runs that nobody wants, and each wanted one runs (G22).
 func (o oracle) wanted() {
 	named := map[gate.BuildsetID]bool{}
@@ -254,7 +265,7 @@ func (o oracle) fails(it *gate.Item) bool {
 // held says that an item needs one ahead that fails, or is itself held.
 func (o oracle) held(i int) bool {
 	for _, r := range o.w.state.Items[i].Changes {
-		for _, n := range o.f.Changes[r.ID].Needs {
+		for _, n := range o.needs(o.f.Changes[r.ID]) {
 			if j, ok := o.where[n.ID]; ok && j < i && o.idle(j) {
 				return true
 			}
@@ -337,7 +348,7 @@ func (o oracle) waiting() {
 			continue
 		}
 		for _, r := range it.Changes {
-			for _, n := range o.f.Changes[r.ID].Needs {
+			for _, n := range o.needs(o.f.Changes[r.ID]) {
 				c, ok := o.f.Changes[n.ID]
 				if j, in := o.where[n.ID]; in && j > i || !in && ok && c.Status != gate.Merged && s.Done[n.ID].Result != gate.ReportMerged {
 					o.w.fail("item %d stands without %s ahead (G2)", it.ID, n.ID)
@@ -386,7 +397,7 @@ func (o oracle) outside() {
 	for changed := true; changed; {
 		changed = false
 		for id, c := range may {
-			for _, n := range c.Needs {
+			for _, n := range o.needs(c) {
 				on := o.f.Changes[n.ID]
 				_, in := o.where[n.ID]
 				_, comes := may[n.ID]

@@ -104,7 +104,7 @@ func (d *decider) heldBy(it *Item, bad map[ItemID]bool) ItemID {
 		return 0
 	}
 	for _, r := range it.Changes {
-		for _, n := range d.f.Changes[r.ID].Needs {
+		for _, n := range d.needs(new(d.f.Changes[r.ID])) {
 			if on := d.place[n.ID]; bad[on] {
 				return on
 			}

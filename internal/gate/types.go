@@ -64,6 +64,7 @@ type NeedKind string
 const (
 	Parent    NeedKind = "parent"     // Gerrit's relation chain
 	DependsOn NeedKind = "depends-on" // a footer
+	TopicMate NeedKind = "topic"      // found by the gate, where whole topics are submitted
 )
 
 // Need is one dependency of a change.
@@ -104,6 +105,9 @@ type Policy struct {
 	FailFast bool `json:"fail_fast"`
 	// Observe: everything is computed and shown, nothing is voted or submitted.
 	Observe bool `json:"observe"`
+	// WholeTopics: Gerrit submits a topic at once, so that its open changes are
+	// one item (G3). Facts.Changes then holds all topic-mates, of any queue.
+	WholeTopics bool `json:"whole_topics,omitempty"`
 }
 
 // State is one queue. It is stored whole; its row carries a version.

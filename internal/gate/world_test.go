@@ -174,6 +174,11 @@ func (w *world) facts() gate.Facts {
 		for _, n := range c.Needs {
 			add(n.ID)
 		}
+		for mate, m := range w.known {
+			if c.Topic != "" && m.Topic == c.Topic {
+				add(mate)
+			}
+		}
 	}
 	for id, c := range w.known {
 		if c.Status == gate.Open && c.Queue == w.state.Queue {
