@@ -223,12 +223,12 @@ func owned[V any](m map[ChangeID]V, mine bool) map[ChangeID]V {
 	return maps.Clone(m)
 }
 
-// forget drops the notes about changes that are closed or, for a hold and a
+// forget drops the notes about changes that are known to be closed or, for a hold and a
 // forced entry, have a newer patch set: the state does not grow with history.
 func (d *decider) forget() {
 	over := func(id ChangeID, patchSet int) bool {
 		c, ok := d.f.Changes[id]
-		return !ok || c.Status != Open || patchSet != 0 && c.PatchSet != patchSet
+		return ok && (c.Status != Open || patchSet != 0 && c.PatchSet != patchSet)
 	}
 	for id, n := range d.s.Held {
 		if over(id, n.PatchSet) && !d.inFlight(id) {
@@ -241,7 +241,8 @@ func (d *decider) forget() {
 		}
 	}
 	for id, n := range d.s.Done {
-		if over(id, 0) || n.Result != ReportMerged && over(id, n.PatchSet) {
+		read := d.f.Changes[id].Status == Merged // what landed is remembered until Gerrit says so too
+		if read || n.Result != ReportMerged && over(id, n.PatchSet) {
 			d.unfinish(id)
 		}
 	}

@@ -211,7 +211,8 @@ type Facts struct {
 	Now    time.Time
 	Policy Policy
 	// Changes holds every change of this queue that is open, every one that
-	// stands in it, and every one that is named as a need of those.
+	// stands in it or that the state has a note of (Held, Done, Forced), and
+	// every one that is named as a need of those.
 	Changes map[ChangeID]Change
 	// Buildsets holds what is known of each buildset that the state names; one
 	// that is missing has nothing known yet.

@@ -190,6 +190,12 @@ func (w *world) facts() gate.Facts {
 			add(r.ID)
 		}
 	}
+	for id := range w.state.Done {
+		add(id)
+	}
+	for id := range w.state.Held {
+		add(id)
+	}
 	add(w.state.Change)
 	for id, b := range w.builds {
 		f.Buildsets[id] = b.facts()
