@@ -47,8 +47,10 @@ var rooms = []room{
 	{path: "internal/fsck", why: "the oracle: rows, blobs, repositories", ours: []string{"internal/blob", "internal/record", "internal/repo"}},
 	{path: "internal/client", why: "the client's side of the API, for the command line", ours: []string{"api", "internal/api"}},
 	{path: "internal/api", why: "the HTTP server", ours: []string{
-		"api", "internal/blob", "internal/config", "internal/repo", "internal/gate", "internal/job", "internal/plan", "internal/record", "internal/release", "internal/report", "web",
+		"api", "internal/blob", "internal/config", "internal/deb", "internal/gate", "internal/job", "internal/plan", "internal/record",
+		"internal/release", "internal/repo", "internal/report", "internal/rpm", "web",
 	}},
+	{path: "internal/client", why: "the typed client of the API, for the command line", ours: []string{"api"}},
 
 	{path: "api", why: "the contracts, embedded, and what is generated from them"},
 	{path: "web", why: "the page: its source, its bundler, the built files embedded"},

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	contract "sluice/api"
+	"sluice/internal/blob"
+	"sluice/internal/config"
+	"sluice/internal/gate"
+	"sluice/internal/repo"
+)
+
+const (
+	maxRequest  = 64 << 10         // bytes of a request to the API
+	readTimeout = 30 * time.Second // of one answer of the API that is no stream
+)
+
+// Options is what the server is made of. What is marked optional may be nil.
+type Options struct {
+	Site    *config.Site
+	Version string
+	Store   Store
+	Blobs   blob.Store
+	Feed    Feed
+	// Facts gives state and facts of a queue as a decision would see them now.
+	Facts func(ctx context.Context, queue string) (gate.State, gate.Facts, error)
+	// ReleaseKey and TestKey are the armoured public keys of the repositories.
+	ReleaseKey, TestKey string
+	Workers             *Workers                               // optional
+	Streams             func() []StreamState                   // optional
+	Gerrits             map[string]func(context.Context) error // optional: asks each Gerrit whether it is there
+	Hooks               map[string]http.Handler                // optional: by the Gerrit's name
+	Upstream            http.Handler                           // optional: answers below /upstream/
+	Page                fs.FS                                  // optional: index.html and what it needs
+	Log                 *slog.Logger
+	Now                 func() time.Time // optional: time.Now
+	// AnswerWait is how long a command waits for its queue's decision; 0: 3 s.
+	AnswerWait time.Duration
+	// Heartbeat is the time between two signs of life of an event stream; 0: 15 s.
+	Heartbeat time.Duration
+}
+
+// StreamState is how the events of one Gerrit are heard.
+type StreamState struct {
+	Gerrit    string
+	Connected bool
+	Since     time.Time
+	Err       string // why it is not connected
+}
+
+// server answers the requests.
+type server struct {
+	Options
+	operators []operator
+	manifests *manifests
+	pins      pinned
+}
+
+// Handler is everything under the service's one address. An error is a secret
+// of the site that cannot be read.
+func Handler(o Options) (http.Handler, error) {
+	s := &server{Options: o, manifests: newManifests(o.Blobs, 64)}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.AnswerWait == 0 {
+		s.AnswerWait = 3 * time.Second
+	}
+	if s.Heartbeat == 0 {
+		s.Heartbeat = 15 * time.Second
+	}
+	s.pins.pins = &repo.Pins{}
+	var err error
+	if s.operators, err = readOperators(o.Site); err != nil {
+		return nil, err
+	}
+	r := chi.NewRouter()
+	r.Use(s.logged, s.recovered, secured)
+	s.health(r)
+	s.repositoryRoutes(r)
+	s.blobRoutes(r)
+	if o.Workers != nil {
+		o.Workers.Routes(r)
+	}
+	for name, h := range o.Hooks {
+		r.Handle("/hooks/gerrit/"+name, h)
+	}
+	if o.Upstream != nil {
+		r.Handle("/upstream/*", o.Upstream)
+	}
+	r.Handle("/api/*", s.contract())
+	if err := s.pageRoutes(r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// contract serves api/openapi.yaml.
+func (s *server) contract() http.Handler {
+	r := chi.NewRouter()
+	r.Use(middleware.Compress(5, "application/json"), limited, s.operate)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "no such path", r.URL.Path+" is not in the API; /api/v1/openapi.yaml says what is")
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusMethodNotAllowed, "no such method", r.Method+" is not for "+r.URL.Path+"; /api/v1/openapi.yaml says what is")
+	})
+	r.Get("/api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(contract.Spec)
+	})
+	strict := contract.NewStrictHandlerWithOptions(s, nil, contract.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc: badRequest, ResponseErrorHandlerFunc: s.failed,
+	})
+	return contract.HandlerWithOptions(strict, contract.ChiServerOptions{BaseRouter: r, ErrorHandlerFunc: badRequest})
+}
+
+// logged writes a line for each request, without its query: there may be
+// secrets in it.
+func (s *server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := s.Now()
+		to := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() {
+			level := slog.LevelDebug
+			if to.Status() >= 500 || r.Method == http.MethodPost && !strings.HasPrefix(r.URL.Path, "/worker/") {
+				level = slog.LevelInfo
+			}
+			s.Log.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", to.Status(),
+				"bytes", to.BytesWritten(), "took", s.Now().Sub(began), "from", r.RemoteAddr)
+		}()
+		next.ServeHTTP(to, r)
+	})
+}
+
+// recovered keeps a mistake in one request from ending the service.
+func (s *server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler {
+				panic(cause)
+			}
+			s.Log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "cause", cause, "stack", string(debug.Stack()))
+			problem(w, http.StatusInternalServerError, "the service failed", "the cause is in its log")
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secured says to browsers what they may do with what they get.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limited bounds what a request may send and, unless it streams, how long it takes.
+func limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		if !strings.HasSuffix(r.URL.Path, "/events") && !strings.HasSuffix(r.URL.Path, "/log") {
+			ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
