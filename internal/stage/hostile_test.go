@@ -23,8 +23,8 @@ func TestHostileBuilds(t *testing.T) {
 		b := *b
 		b.t = t
 		spec := b.build(tr("@echo waiting for the moon; sleep 1000"))
-		spec.Limits.Timeout = 20 * time.Second
-		r := b.failsWith(spec, job.Finding{Message: "stopped after 20s"})
+		spec.Limits.Timeout = 6 * time.Second
+		r := b.failsWith(spec, job.Finding{Message: "stopped after 6s"})
 		if !strings.Contains(r.Cause, "build the binary packages") && !strings.Contains(r.Cause, "waiting") {
 			t.Logf("slow machine: %s", r.Cause)
 		}
