@@ -84,9 +84,20 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 		}
 	}
 	if len(failed) > 0 {
-		return fails(failed...)
+		return fails(once(failed)...)
 	}
 	return nil
+}
+
+// once leaves out what is said again for a package that needs another one
+// that fails.
+func once(findings []job.Finding) []job.Finding {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(findings, func(f job.Finding) bool {
+		again := seen[f.String()]
+		seen[f.String()] = true
+		return again
+	})
 }
 
 // released are the repositories of the world before the change: an upgrade

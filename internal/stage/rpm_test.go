@@ -1,6 +1,7 @@
 package stage_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,4 +82,33 @@ func TestInstallRPM(t *testing.T) {
 
 	tr.edit(t, "hello.spec", "BuildRequires: make", "BuildRequires: make\nRequires: libnothere >= 1")
 	b.failsWith(b.installs(tr, b.passes(b.build(tr))), job.Finding{Message: "nothing provides libnothere >= 1 needed by hello-2.10-1.t1.x86_64"})
+}
+
+// What a spec asks for while it is built is installed, too.
+func TestGeneratedBuildRequires(t *testing.T) {
+	b := newBench(t, job.RPM)
+	tr := load(t, "hello.txtar").edit(t, "hello.spec", "%build\n", "%generate_buildrequires\necho python3-setuptools\n\n%build\npython3 -c 'import setuptools'\n")
+	r := b.passes(b.build(tr))
+	if r.Trace.Served["python3-setuptools"].Digest == "" || !slices.Contains(r.Trace.Asked, "python3-setuptools") {
+		t.Errorf("trace %v", r.Trace)
+	}
+	tr.edit(t, "hello.spec", "echo python3-setuptools\n", "echo libnothere-devel\n")
+	b.failsWith(b.build(tr), job.Finding{File: "hello.spec", Line: 27, Message: "BuildRequires: libnothere-devel: no matching package to install"})
+}
+
+// Two packages with one file cannot both be installed.
+func TestFileConflictRPM(t *testing.T) {
+	b := newBench(t, job.RPM)
+	tr := load(t, "hello.txtar")
+	other := load(t, "hello.txtar").edit(t, "hello.spec", "Name: hello", "Name: hallo")
+	for _, f := range []string{"Source0: https://example.com/%{name}-%{version}.tar.gz"} {
+		other.edit(t, "hello.spec", f, "Source0: hallo.tar.gz")
+	}
+	first := b.passes(b.build(tr))
+	spec := b.build(other.edit(t, "hello.spec", "BuildRequires: gcc", "Requires: hello\nBuildRequires: gcc"))
+	spec.Source.Spec = "hello.spec"
+	second := b.passes(spec)
+	test := b.installs(tr, second, b.repository(job.Ahead, "ahead", 10, first))
+	test.Scripts = nil
+	b.failsWith(test, job.Finding{Message: "file /usr/bin/hello conflicts between attempted installs of"})
 }
