@@ -127,6 +127,7 @@ CREATE TABLE jobs (
     UNIQUE (buildset, name)
 );
 CREATE INDEX jobs_queued ON jobs (priority, id) WHERE state = 'queued';
+CREATE INDEX jobs_same ON jobs (static_key) WHERE state IN ('queued', 'running') AND static_key <> '';
 CREATE INDEX jobs_reuse ON jobs (static_key, id DESC) WHERE state IN ('passed', 'not_applicable') AND reused_from IS NULL;
 
 CREATE TABLE job_needs (
@@ -135,6 +136,9 @@ CREATE TABLE job_needs (
     -- A job of the same buildset fails with what it needs; one of a buildset
     -- ahead only waits: the gate moves this buildset if that one fails.
     ahead boolean NOT NULL DEFAULT false,
+    -- The same work under way elsewhere: waited for rather than done twice. The
+    -- need goes when that ends, however it ends.
+    joined boolean NOT NULL DEFAULT false,
     PRIMARY KEY (job, needs)
 );
 CREATE INDEX job_needs_of ON job_needs (needs);

@@ -23,8 +23,8 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if err != nil || eff.DoneAt != nil {
 		return err
 	}
-	if isCheck(eff.Queue) && eff.Effect.Report.Kind == gate.ReportStarted {
-		return e.Store.EffectDone(ctx, effectID, "", "") // every patch set is checked: that is no news
+	if k := eff.Effect.Report.Kind; isCheck(eff.Queue) && (k == gate.ReportStarted || k == gate.ReportDequeued) {
+		return e.Store.EffectDone(ctx, effectID, "", "") // that a patch set is checked, or was replaced, is no news
 	}
 	text, err := e.message(ctx, eff)
 	if err != nil {
@@ -112,6 +112,15 @@ func (e *Engine) message(ctx context.Context, eff record.Effect) (string, error)
 		return "", err
 	}
 	f.Buildset, f.Item, f.Findings = b.ID, b.Item, b.Findings
+	if f.Report.Kind == gate.ReportMerged { // the vote before the submit told of the jobs
+		for _, s := range b.Packages {
+			f.Published = append(f.Published, report.Published{
+				Package: s.Package, Version: s.Version, Repository: e.firstChannel(s.Target),
+				URL: e.address() + "repo/" + e.firstChannel(s.Target) + "/",
+			})
+		}
+		return report.Message(f), nil
+	}
 	if f.Report.Kind != gate.ReportStarted && f.Report.Kind != gate.ReportDequeued {
 		if err := e.addJobs(ctx, &f, b); err != nil {
 			return "", err

@@ -158,12 +158,15 @@ func emptyStrings(s []string) []string {
 
 // cancelJobs ends the jobs of a buildset that have not ended; stages narrows
 // it. Their attempts are told by the workers' long poll within a second.
-func cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stages []job.Stage) error {
+func (s *Store) cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stages []job.Stage) error {
 	ids, err := scalars[int64](ctx, tx, `
 		UPDATE jobs SET state = 'cancelled', ended_at = now(), cause = 'cancelled: not needed any more'
 		WHERE buildset = $1 AND state IN ('waiting', 'queued', 'running') AND ($2::text[] IS NULL OR stage = ANY($2))
 		RETURNING id`, buildset, stages)
 	if err != nil || len(ids) == 0 {
+		return err
+	}
+	if err := s.releaseJoined(ctx, tx, ids); err != nil {
 		return err
 	}
 	leases, err := scalars[string](ctx, tx, `
@@ -177,6 +180,22 @@ func cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stages []job.Sta
 		}
 	}
 	return feed(ctx, tx, "buildset", fmt.Sprint(buildset))
+}
+
+// releaseJoined lets those look again that had joined jobs which are cancelled now.
+func (s *Store) releaseJoined(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	waiting, err := scalars[int64](ctx, tx, `
+		WITH gone AS (DELETE FROM job_needs WHERE needs = ANY($1) AND joined RETURNING job)
+		SELECT DISTINCT j.buildset FROM gone JOIN jobs j ON j.id = gone.job WHERE j.state = 'waiting'`, ids)
+	if err != nil {
+		return err
+	}
+	for _, b := range waiting {
+		if err := s.enqueue(ctx, tx, record.Task{Kind: record.TaskRelease, ID: b}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EnsureRoot gives the newest root made, or being made, by this recipe, and

@@ -42,9 +42,14 @@ func (s *Store) Startable(ctx context.Context, buildset int64) ([]record.Job, er
 }
 
 // StartJob lets a waiting job run: a worker may claim it, or for a publish the
-// service itself begins. The spec may have been completed meanwhile.
+// service itself begins. The spec may have been completed meanwhile. Where the
+// same work is under way already, for a check of the same tree say, the job
+// waits for that instead, and looks again when it has ended.
 func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
+		if joined, err := join(ctx, tx, j, staticKey); joined || err != nil {
+			return err
+		}
 		state := "queued"
 		if j.Stage == job.StagePublish {
 			state = "running"
@@ -64,6 +69,32 @@ func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, stati
 		}
 		return feed(ctx, tx, "job", fmt.Sprint(j.ID))
 	})
+}
+
+// join makes a job wait for another one that does the same work, which then is
+// as urgent as this one.
+func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool, error) {
+	if staticKey == "" {
+		return false, nil
+	}
+	same, err := scalars[int64](ctx, tx, `
+		UPDATE jobs SET priority = least(priority, $2)
+		WHERE id = (
+			SELECT id FROM jobs
+			WHERE static_key = $1 AND id <> $3 AND state IN ('queued', 'running') AND NOT restricted
+			ORDER BY id LIMIT 1)
+		RETURNING id`, staticKey, j.Priority, j.ID)
+	if err != nil || len(same) == 0 {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO job_needs (job, needs, ahead, joined) VALUES ($1, $2, true, true) ON CONFLICT DO NOTHING`, j.ID, same[0])
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE jobs SET waits_for = format('job %s, which does the same work', $2::bigint) WHERE id = $1 AND state = 'waiting'`, j.ID, same[0])
+	return true, err
 }
 
 // Reusable gives the newest results with this static key, the best candidate first.
@@ -262,14 +293,22 @@ func (s *Store) ended(ctx context.Context, tx pgx.Tx, id int64) error {
 		}
 	}
 	if j.State == "failed" && j.Stage == job.StageInstall && j.Buildset != nil { // R47
-		if err := cancelJobs(ctx, tx, *j.Buildset, []job.Stage{job.StageSystest}); err != nil {
+		if err := s.cancelJobs(ctx, tx, *j.Buildset, []job.Stage{job.StageSystest}); err != nil {
 			return err
 		}
 	}
+	return s.release(ctx, tx, j)
+}
+
+// release lets those look again that waited for a job that has ended.
+func (s *Store) release(ctx context.Context, tx pgx.Tx, j record.Job) error {
 	waiting, err := scalars[int64](ctx, tx, `
 		SELECT DISTINCT d.buildset FROM job_needs n JOIN jobs d ON d.id = n.job
-		WHERE n.needs = $1 AND d.state = 'waiting' AND d.buildset IS NOT NULL`, id)
+		WHERE n.needs = $1 AND d.state = 'waiting' AND d.buildset IS NOT NULL`, j.ID)
 	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM job_needs WHERE needs = $1 AND joined`, j.ID); err != nil {
 		return err
 	}
 	for _, b := range waiting {

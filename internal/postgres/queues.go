@@ -293,7 +293,7 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 			return err
 		}
 	}
-	return cancelJobs(ctx, c.tx, id, nil)
+	return c.s.cancelJobs(ctx, c.tx, id, nil)
 }
 
 func (c *commit) submit(ctx context.Context, e gate.Effect) error {

@@ -45,8 +45,17 @@ type Facts struct {
 	Repositories map[string]string
 	// Conflict with this change, in words: "1234 (Subject)".
 	With string
+	// Published are the packages of a merged item.
+	Published []Published
 	// Changes are the members of an item of several.
 	Changes []gate.Ref
+}
+
+// Published is a package that goes into a released repository.
+type Published struct {
+	Package, Version string
+	Repository       string // its name
+	URL              string // its address
 }
 
 // Message gives the comment.
@@ -65,6 +74,12 @@ func Message(f Facts) string {
 		}
 	}
 	jobs(&b, f)
+	for i, p := range f.Published {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- %s %s goes into %s: %s\n", p.Package, p.Version, p.Repository, p.URL)
+	}
 	repositories(&b, f)
 	if f.Buildset != 0 {
 		fmt.Fprintf(&b, "\nAll of it: %sbuildset/%d\n", f.URL, f.Buildset)
