@@ -21,17 +21,11 @@ type player struct {
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{newWorld(rt), rt}
-		p.setUp(rapid.IntRange(1, 9).Draw(rt, "changes"))
+		p.setUp(rapid.SampledFrom([]int{2, 4, 6, 8, 10}).Draw(rt, "changes"))
 		rt.Repeat(map[string]func(*rapid.T){
 			"approve":   func(*rapid.T) { p.on("approve", p.approve) },
 			"approve2":  func(*rapid.T) { p.on("approve", p.approve) },
-			"unapprove": func(*rapid.T) { p.on("unapprove", p.unapprove) },
-			"upload":    func(*rapid.T) { p.on("upload", p.uploadOpen) },
-			"abandon":   func(*rapid.T) { p.on("abandon", p.abandon) },
-			"past":      func(*rapid.T) { p.on("merge past the gate", p.past) },
-			"amend":     func(*rapid.T) { p.on("amend the needs of", p.amend) },
-			"topic":     func(*rapid.T) { p.on("set the topic of", p.setTopic) },
-			"push":      func(*rapid.T) { p.push++; p.tell("a push") },
+			"trouble":   func(*rapid.T) { p.trouble() },
 			"read":      func(*rapid.T) { p.readOne() },
 			"read2":     func(*rapid.T) { p.readAll() },
 			"decide":    func(*rapid.T) { p.decide() },
@@ -41,7 +35,11 @@ func TestHistories(t *testing.T) {
 			"again":     func(*rapid.T) { p.performAgain() },
 			"finish":    func(*rapid.T) { p.finishOne() },
 			"finish2":   func(*rapid.T) { p.finishOne() },
+			"finish3":   func(*rapid.T) { p.finishOne() },
 			"finishAll": func(*rapid.T) { p.tell("all jobs end"); p.finishAll() },
+			"turn":      func(*rapid.T) { p.decide(); p.flush() },
+			"turn2":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
+			"turn3":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
 			"command":   func(*rapid.T) { p.commandOne() },
 			"policy":    func(*rapid.T) { p.policy.FailFast = !p.policy.FailFast },
 		})
@@ -60,9 +58,9 @@ func (p *player) setUp(n int) {
 		}
 		var needs []gate.Need
 		for j := 1; j <= n; j++ {
-			oneIn := 6
+			oneIn := 10
 			if j > i {
-				oneIn = 20
+				oneIn = 40
 			}
 			if j == i || !flag("need", oneIn) {
 				continue
@@ -73,7 +71,7 @@ func (p *player) setUp(n int) {
 			}
 			needs = append(needs, need)
 		}
-		if i < n && flag("circle", 8) || i > 1 && slices.ContainsFunc(p.truth[cid(i-1)].Needs, func(n gate.Need) bool { return n.ID == cid(i) }) {
+		if i < n && flag("circle", 12) || i > 1 && slices.ContainsFunc(p.truth[cid(i-1)].Needs, func(n gate.Need) bool { return n.ID == cid(i) }) {
 			on := i + 1
 			if i > 1 && !slices.ContainsFunc(needs, func(n gate.Need) bool { return n.ID == cid(i-1) }) {
 				on = i - 1
@@ -97,6 +95,9 @@ func (p *player) setUp(n int) {
 			p.spoil[pair{cid(i), cid(j)}] = flag("spoil", 10)
 			p.spoil[pair{cid(j), cid(i)}] = p.spoil[pair{cid(i), cid(j)}]
 		}
+		if !flag("not yet approved", 4) {
+			p.approve(c.ID)
+		}
 		p.read(c.ID)
 		p.tell("change %d of %s needs %v restricted=%v", i, queue, needs, c.Restricted)
 	}
@@ -116,6 +117,27 @@ func set[K comparable](m map[K]bool) (keys []K) {
 
 func (p *player) pick() gate.ChangeID {
 	return rapid.SampledFrom(slices.Sorted(maps.Keys(p.truth))).Draw(p.rt, "change")
+}
+
+// trouble is what people do to their changes.
+func (p *player) trouble() {
+	switch rapid.IntRange(0, 6).Draw(p.rt, "trouble") {
+	case 0:
+		p.on("unapprove", p.unapprove)
+	case 1:
+		p.on("upload", p.uploadOpen)
+	case 2:
+		p.on("abandon or restore", p.abandon)
+	case 3:
+		p.on("merge past the gate", p.past)
+	case 4:
+		p.on("amend the needs of", p.amend)
+	case 5:
+		p.on("set the topic of", p.setTopic)
+	case 6:
+		p.push++
+		p.tell("a push")
+	}
 }
 
 // on does something to an open change; the fact is often read at once.

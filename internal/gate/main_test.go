@@ -10,7 +10,7 @@ import (
 // some thousand steps in all, or a thousand histories of each kind with
 // SLUICE_TEST_FULL=1. The flags -rapid.checks and -rapid.steps say otherwise.
 func TestMain(m *testing.M) {
-	checks, steps := "200", "50"
+	checks, steps := "400", "80"
 	if os.Getenv("SLUICE_TEST_FULL") == "1" {
 		checks, steps = "3000", "120"
 	}
