@@ -29,6 +29,8 @@ type commands struct {
 	Fsck        fsckCommand    `cmd:"" help:"Check the database's invariants, every blob and every published repository."`
 	Doctor      doctorCommand  `cmd:"" help:"Check that Gerrit lets the gate do its work."`
 
+	clientCommands
+
 	Version kong.VersionFlag `help:"Say the version."`
 }
 

@@ -212,8 +212,13 @@ func (s *server) RetryChange(ctx context.Context, r contract.RetryChangeRequestO
 	if err != nil {
 		return nil, none(err, "no such change", "this change is not known here")
 	}
-	inGate := r.Params.Pipeline != nil && *r.Params.Pipeline == "gate"
-	if r.Params.Pipeline == nil {
+	inGate := false
+	switch p := r.Params.Pipeline; {
+	case p != nil && *p != "gate" && *p != "check":
+		return nil, &problemError{http.StatusBadRequest, "no such pipeline", "pipeline is check or gate"}
+	case p != nil:
+		inGate = *p == "gate"
+	default:
 		if inGate, err = s.wasGated(ctx, c); err != nil {
 			return nil, err
 		}

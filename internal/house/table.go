@@ -50,7 +50,6 @@ var rooms = []room{
 		"api", "internal/blob", "internal/config", "internal/deb", "internal/gate", "internal/job", "internal/plan", "internal/record",
 		"internal/release", "internal/repo", "internal/report", "internal/rpm", "web",
 	}},
-	{path: "internal/client", why: "the typed client of the API, for the command line", ours: []string{"api"}},
 
 	{path: "api", why: "the contracts, embedded, and what is generated from them"},
 	{path: "web", why: "the page: its source, its bundler, the built files embedded"},
