@@ -127,6 +127,13 @@ func (e *Engine) view(ctx context.Context, b record.Buildset, j record.Job) (pla
 
 // testPackages gives the binary packages in a buildset's test repository for a target.
 func (e *Engine) testPackages(ctx context.Context, buildset int64, target string) ([]record.Artifact, error) {
+	return e.testFiles(ctx, buildset, target, func(a record.Artifact) bool {
+		return a.Kind == job.BinaryPackage && a.Package != nil
+	})
+}
+
+// testFiles gives what the builds of a buildset made for a target, as far as it is wanted.
+func (e *Engine) testFiles(ctx context.Context, buildset int64, target string, wanted func(record.Artifact) bool) ([]record.Artifact, error) {
 	jobs, err := e.Store.BuildsetJobs(ctx, buildset)
 	if err != nil {
 		return nil, err
@@ -148,7 +155,7 @@ func (e *Engine) testPackages(ctx context.Context, buildset int64, target string
 	all, err := e.Store.Artifacts(ctx, builds...)
 	var out []record.Artifact
 	for _, a := range all {
-		if a.Kind == job.BinaryPackage && a.Package != nil {
+		if wanted(a) {
 			out = append(out, a)
 		}
 	}

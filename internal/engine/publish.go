@@ -32,7 +32,7 @@ type TestRequest struct {
 	Architectures []string
 	Origin        string
 	Label         string
-	Packages      []record.Artifact // binary packages
+	Packages      []record.Artifact // packages, and source packages with their files
 	At            time.Time
 }
 
@@ -70,7 +70,10 @@ func (e *Engine) publishTest(ctx context.Context, jobID int64) error {
 		return err
 	}
 	began := e.Now()
-	files, err := e.testPackages(ctx, *j.Buildset, j.Target)
+	// Source packages too: a change behind to the same upstream version builds on the same tarball.
+	files, err := e.testFiles(ctx, *j.Buildset, j.Target, func(a record.Artifact) bool {
+		return a.Kind == job.BinaryPackage || a.Kind == job.SourcePackage && j.Spec.Target.Format == job.DEB
+	})
 	if err != nil {
 		return err
 	}
