@@ -221,9 +221,13 @@ func (p *player) performOne() {
 	i := rapid.IntRange(0, len(p.outbox)-1).Draw(p.rt, "effect")
 	e := p.outbox[i]
 	p.tell("perform %s item=%d buildset=%d", e.Kind, e.Item, e.Buildset)
+	p.killed = rapid.IntRange(1, 5).Draw(p.rt, "killed") == 5
 	p.perform(e)
 	// Done, and the acknowledgement lost: it stays to be performed again.
-	if rapid.IntRange(1, 5).Draw(p.rt, "killed") > 1 {
+	if killed := p.killed; killed {
+		p.killed = false
+		p.tell("killed before that was recorded")
+	} else {
 		p.outbox = slices.Delete(p.outbox, i, i+1)
 		p.done = append(p.done, e)
 	}

@@ -350,6 +350,10 @@ func (o oracle) waiting() {
 		for _, r := range it.Changes {
 			for _, n := range o.needs(o.f.Changes[r.ID]) {
 				c, ok := o.f.Changes[n.ID]
+				old := n.Kind == gate.Parent && n.PatchSet != 0 && n.PatchSet != c.PatchSet
+				if j, in := o.where[n.ID]; in && !s.Items[j].Verify && s.Items[j].Submit == nil && c.Status == gate.Open && (old || c.Restricted && !o.f.Changes[r.ID].Restricted) {
+					o.w.fail("item %d stands behind %s, which it may not (G2, G25)", it.ID, n.ID)
+				}
 				if j, in := o.where[n.ID]; in && j > i || !in && ok && c.Status != gate.Merged && s.Done[n.ID].Result != gate.ReportMerged {
 					o.w.fail("item %d stands without %s ahead (G2)", it.ID, n.ID)
 				}

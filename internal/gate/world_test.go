@@ -43,7 +43,9 @@ type world struct {
 
 	state    gate.State
 	builds   map[gate.BuildsetID]*build
-	outcomes map[gate.ItemID]gate.SubmitOutcome
+	happened map[gate.ItemID]gate.SubmitOutcome // in Gerrit
+	outcomes map[gate.ItemID]gate.SubmitOutcome // as recorded
+	killed   bool                               // the engine, before it can record an outcome
 	outbox   []gate.Effect
 	done     []gate.Effect // performed, and may be performed again
 
@@ -83,7 +85,7 @@ func newWorld(t failer) *world {
 		fails: map[gate.ChangeID]bool{}, broken: map[gate.ChangeID]bool{}, clash: map[pair]bool{}, spoil: map[pair]bool{},
 		refuse: map[gate.ChangeID]int{}, differ: map[gate.ChangeID]bool{},
 		state:  gate.State{Queue: "main", Kind: gate.Dependent},
-		builds: map[gate.BuildsetID]*build{}, outcomes: map[gate.ItemID]gate.SubmitOutcome{},
+		builds: map[gate.BuildsetID]*build{}, outcomes: map[gate.ItemID]gate.SubmitOutcome{}, happened: map[gate.ItemID]gate.SubmitOutcome{},
 		items: map[gate.ItemID]*life{}, answers: map[int64]string{},
 	}
 }
@@ -262,11 +264,14 @@ func (w *world) perform(e gate.Effect) {
 			}
 		}
 	case gate.SubmitChanges:
-		if o, ok := w.outcomes[e.Item]; !ok || o.Serial < e.Serial {
+		if o, ok := w.happened[e.Item]; !ok || o.Serial < e.Serial {
 			o := w.submit(e)
 			o.Serial = e.Serial
-			w.outcomes[e.Item] = o
+			w.happened[e.Item] = o
 			w.tell("submit of %v: %s differs=%v", e.Changes[0].Number, o.Result, o.TreeDiffers)
+		}
+		if !w.killed {
+			w.outcomes[e.Item] = w.happened[e.Item]
 		}
 	}
 }
