@@ -1,0 +1,172 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/api/apitest"
+	"sluice/internal/job"
+	"sluice/internal/record"
+)
+
+// open begins to read an answer; the test's end ends it.
+func open(t *testing.T, w *apitest.World, path string) (*http.Response, *bufio.Reader) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	r, _ := http.NewRequestWithContext(ctx, "GET", w.URL+path, nil)
+	answer, err := w.Server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { answer.Body.Close() })
+	return answer, bufio.NewReader(answer.Body)
+}
+
+func TestLog(t *testing.T) {
+	w := apitest.New(t, nil)
+	a := newAsker(t, w)
+	s := w.Seed()
+	path := fmt.Sprintf("/api/v1/jobs/%d/log", s.Build.ID)
+	for query, want := range map[string]string{
+		"": "building\nbuilt\n", "?offset=9": "built\n", "?offset=-3": "lt\n", "?attempt=1&offset=4": "ding\nbuilt\n", "?offset=1000": "", "?follow=true": "building\nbuilt\n",
+	} {
+		status, h, data := a.do("GET", path+query, "", nil)
+		if status != 200 || string(data) != want || h.Get("Sluice-Attempt") != "1" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %q %v", query, status, data, h)
+		}
+	}
+	a.problem("GET", path+"?attempt=2", "", nil, 404)
+	a.problem("GET", path+"?follow=true&attempt=9", "", nil, 404)
+}
+
+// A log is sent as it grows, and ends when the attempt ends.
+func TestLogFollows(t *testing.T) {
+	w := apitest.New(t, nil)
+	s := w.Seed()
+	answer, in := open(t, w, fmt.Sprintf("/api/v1/jobs/%d/log?follow=true", s.Running.ID))
+	want := func(line string) {
+		t.Helper()
+		if got, err := in.ReadString('\n'); got != line {
+			t.Fatalf("%q, %v; wanted %q", got, err, line)
+		}
+	}
+	want("first line\n")
+	if answer.Header.Get("Content-Encoding") != "" {
+		t.Errorf("a log that grows is compressed")
+	}
+	size := w.Log(s.Lease, s.LogSize, "second line\n")
+	want("second line\n")
+	w.Log(s.Lease, size, "third line\n")
+	want("third line\n")
+	w.Finish(s.Lease, job.Result{Outcome: job.Passed}, nil)
+	if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
+		t.Errorf("after the end: %q, %v", rest, err)
+	}
+}
+
+// Following a job that waits begins with its first attempt.
+func TestLogWaitsForTheFirstAttempt(t *testing.T) {
+	w := apitest.New(t, nil)
+	s := w.Seed()
+	lint := w.Start(s.GoodBuildset, job.StageLint)
+	type opened struct {
+		text string
+		err  error
+	}
+	read := make(chan opened, 1)
+	asked := make(chan struct{})
+	go func() {
+		close(asked)
+		answer, err := w.Server.Client().Get(fmt.Sprintf("%s/api/v1/jobs/%d/log?follow=true", w.URL, lint.ID))
+		if err != nil {
+			read <- opened{err: err}
+			return
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		read <- opened{string(text), err}
+	}()
+	<-asked
+	lease := w.Claim()
+	w.Log(lease, 0, "lint\n")
+	w.Finish(lease, job.Result{Outcome: job.Passed}, nil)
+	if got := <-read; got.err != nil || got.text != "lint\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// events reads the names and data of a stream, without its signs of life.
+func events(t *testing.T, in *bufio.Reader, to chan<- string) {
+	name := ""
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			close(to)
+			return
+		}
+		line = strings.TrimSpace(line)
+		if kind, ok := strings.CutPrefix(line, "event: "); ok {
+			name = kind
+		}
+		if data, ok := strings.CutPrefix(line, "data:"); ok {
+			to <- name + " " + strings.TrimSpace(data)
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	w := apitest.New(t, nil)
+	s := w.Seed()
+	answer, in := open(t, w, "/api/v1/events")
+	if answer.Header.Get("Content-Type") != "text/event-stream" || answer.Header.Get("Content-Encoding") != "" {
+		t.Fatalf("%v", answer.Header)
+	}
+	got := make(chan string, 1000)
+	go events(t, in, got)
+	if first := <-got; first != "reset " {
+		t.Fatalf("it begins with %q", first)
+	}
+	// Each step is told in the order in which it is done.
+	size := w.Log(s.Lease, s.LogSize, "more\n")
+	w.Log(s.Lease, size, "and more\n")
+	w.Change(record.Change{Number: 4, Project: "packages/other", Subject: "Again", PatchSet: 2, Queue: "main"})
+	w.Finish(s.Lease, job.Result{Outcome: job.Passed}, nil)
+	w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb)
+	wanted := []string{fmt.Sprintf("log %d", s.Running.ID), "change main~4", fmt.Sprintf("job %d", s.Running.ID), "repository juno/debian-12/updates"}
+	for at := 0; at < len(wanted); {
+		event, open := <-got
+		if !open {
+			t.Fatalf("the stream ended before %q", wanted[at])
+		}
+		for i := at + 1; i < len(wanted); i++ {
+			if event == wanted[i] {
+				t.Fatalf("%q came before %q", event, wanted[at])
+			}
+		}
+		if event == wanted[at] {
+			at++
+		}
+	}
+}
+
+// A stream shows that it lives while nothing changes.
+func TestEventsHeartbeat(t *testing.T) {
+	w := apitest.New(t, nil)
+	_, in := open(t, w, "/api/v1/events")
+	for beats := 0; beats < 2; {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, ":") {
+			beats++
+		}
+	}
+}
