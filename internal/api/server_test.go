@@ -1,0 +1,164 @@
+package api_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"sluice/internal/api"
+	"sluice/internal/api/apitest"
+	"sluice/internal/gate"
+
+	"context"
+)
+
+// lines is a log that a test reads while it is written.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func TestHealth(t *testing.T) {
+	w := apitest.New(t, nil)
+	if answer, text := fetch(t, w, "GET", "/healthz", "probe"); answer.StatusCode != 200 || string(text) != "ok\n" {
+		t.Errorf("/healthz: %d %s", answer.StatusCode, text)
+	}
+	var ready struct {
+		Ready            bool
+		Database, Schema string
+		Gerrit           map[string]string
+	}
+	answer, text := fetch(t, w, "GET", "/readyz", "probe")
+	if err := json.Unmarshal(text, &ready); err != nil || answer.StatusCode != 200 || !ready.Ready || ready.Gerrit["main"] != "not reached" {
+		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
+	}
+	if err := w.Store.MigrateDown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if answer, text := fetch(t, w, "GET", "/readyz", "probe"); answer.StatusCode != 503 || !strings.Contains(string(text), "sluice migrate") {
+		t.Errorf("/readyz with an old schema: %d %s", answer.StatusCode, text)
+	}
+	w.Store.Close()
+	if answer, text := fetch(t, w, "GET", "/readyz", "probe"); answer.StatusCode != 503 || !strings.Contains(string(text), `"database":"does not answer"`) {
+		t.Errorf("/readyz without a database: %d %s", answer.StatusCode, text)
+	}
+	if answer, _ := fetch(t, w, "GET", "/healthz", "probe"); answer.StatusCode != 200 {
+		t.Errorf("/healthz without a database: %d", answer.StatusCode)
+	}
+	if answer, text := fetch(t, w, "GET", "/metrics", "probe"); answer.StatusCode != 200 || !strings.Contains(string(text), "sluice_database_read 0") {
+		t.Errorf("/metrics without a database: %d", answer.StatusCode)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	w := apitest.New(t, nil)
+	w.Seed()
+	answer, text := fetch(t, w, "GET", "/metrics", "prometheus")
+	if answer.StatusCode != 200 {
+		t.Fatalf("%d %s", answer.StatusCode, text)
+	}
+	for _, want := range []string{
+		`sluice_queue_items{queue="main"} 3`, `sluice_queue_active_items{queue="main"} 3`, `sluice_queue_paused{queue="main"} 0`, "sluice_checks 1",
+		`sluice_jobs{stage="build",state="passed"} 2`, `sluice_jobs{stage="build",state="running"} 1`, `sluice_job_seconds{quantile="0.5",stage="build"}`,
+		`sluice_jobs_ended_last_hour{stage="install"} 1`, `sluice_gate_seconds{quantile="0.95",span="first_job"}`, `sluice_stream_connected{gerrit="main"} 1`,
+		`sluice_worker_seen_seconds{worker="anvil"}`, `sluice_worker_running{worker="anvil"} 1`, "sluice_database_read 1", "go_goroutines",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", text)
+	}
+}
+
+func TestPage(t *testing.T) {
+	w := apitest.New(t, nil)
+	for _, path := range []string{"/", "/queue/main", "/change/main/1", "/buildset/1", "/job/1", "/repositories", "/repositories/juno/debian-12/updates", "/index.html"} {
+		answer, text := fetch(t, w, "GET", path, "Mozilla")
+		if answer.StatusCode != 200 || !strings.Contains(string(text), "<title>sluice") || !strings.Contains(answer.Header.Get("Content-Security-Policy"), "default-src 'self'") {
+			t.Errorf("%s: %d %v", path, answer.StatusCode, answer.Header)
+		}
+	}
+	answer, text := fetch(t, w, "GET", "/assets/app.js", "Mozilla")
+	if answer.StatusCode != 200 || string(text) != "void 0" || !strings.Contains(answer.Header.Get("Content-Type"), "javascript") {
+		t.Errorf("a file of the page: %d %v", answer.StatusCode, answer.Header)
+	}
+	if again, _ := fetch(t, w, "GET", "/assets/app.js", "Mozilla", "If-None-Match", answer.Header.Get("ETag")); again.StatusCode != 304 {
+		t.Errorf("the same again: %d", again.StatusCode)
+	}
+	for _, path := range []string{"/assets/other.js", "/assets/", "/nothing"} {
+		if answer, _ := fetch(t, w, "GET", path, "Mozilla"); answer.StatusCode != 404 {
+			t.Errorf("%s: %d", path, answer.StatusCode)
+		}
+	}
+}
+
+// What other packages serve is reached, what it is asked is not logged, a
+// mistake in one request leaves the service up, and answers are compressed.
+func TestTheRest(t *testing.T) {
+	log := &lines{}
+	w := apitest.New(t, func(o *api.Options) {
+		o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		say := func(what string) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, what, " ", r.URL.Path) })
+		}
+		o.Hooks = map[string]http.Handler{"main": say("hook")}
+		o.Upstream = say("upstream")
+		facts := o.Facts
+		o.Facts = func(ctx context.Context, queue string) (gate.State, gate.Facts, error) {
+			if queue == "panic" {
+				panic("a mistake")
+			}
+			return facts(ctx, queue)
+		}
+	})
+	a := newAsker(t, w)
+	for path, want := range map[string]string{"/hooks/gerrit/main?secret=hush": "hook /hooks/gerrit/main", "/upstream/debian/0/amd64/x": "upstream /upstream/debian/0/amd64/x"} {
+		if answer, text := fetch(t, w, "POST", path, "gerrit"); answer.StatusCode != 200 || string(text) != want {
+			t.Errorf("%s: %d %s", path, answer.StatusCode, text)
+		}
+	}
+	if answer, _ := fetch(t, w, "POST", "/hooks/gerrit/other", "gerrit"); answer.StatusCode != 404 {
+		t.Errorf("a hook of no Gerrit: %d", answer.StatusCode)
+	}
+	if answer, _ := fetch(t, w, "POST", "/worker/v1/claim", "worker"); answer.StatusCode != 401 {
+		t.Errorf("a worker without a token: %d", answer.StatusCode)
+	}
+	a.problem("GET", "/api/v1/queues/panic", "", nil, 500)
+	get[map[string]any](a, "/api/v1/status")
+	answer, packed := fetch(t, w, "GET", "/api/v1/openapi.yaml", "curl")
+	if answer.StatusCode != 200 || !bytes.HasPrefix(packed, []byte("openapi: 3")) {
+		t.Errorf("the contract: %d", answer.StatusCode)
+	}
+	answer, packed = fetch(t, w, "GET", "/api/v1/status", "curl", "Accept-Encoding", "gzip")
+	in, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil || answer.Header.Get("Content-Encoding") != "gzip" {
+		t.Fatalf("not compressed: %v %v", err, answer.Header)
+	}
+	if _, err := io.ReadAll(in); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); strings.Contains(text, "hush") || !strings.Contains(text, "path=/hooks/gerrit/main") || !strings.Contains(text, "a mistake") {
+		t.Errorf("the log: %s", text)
+	}
+}
