@@ -174,22 +174,18 @@ func (s *source) mask(line string, caret int) (string, int) {
 }
 
 func maskText(line string, caret int, secret string) (string, int) {
-	for secret != "" && secret != stars {
-		before, after, found := strings.Cut(line, secret)
-		if !found {
-			break
-		}
-		start, length := len([]rune(before))+1, len([]rune(secret))
-		if caret >= start+length {
-			caret += len(stars) - length
-		} else if caret > start {
-			caret = start
-		}
-		masked, _ := maskText(after, 0, secret)
-		line = before + stars + masked
-		break
+	before, after, found := strings.Cut(line, secret)
+	if !found || secret == "" || secret == stars {
+		return line, caret
 	}
-	return line, caret
+	start, length := len([]rune(before))+1, len([]rune(secret))
+	if caret >= start+length {
+		caret += len(stars) - length
+	} else if caret > start {
+		caret = start
+	}
+	masked, _ := maskText(after, 0, secret)
+	return before + stars + masked, caret
 }
 
 // clip cuts a long line down to what is around the caret.

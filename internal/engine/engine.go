@@ -139,6 +139,3 @@ func id(gerritName string, number int) gate.ChangeID {
 
 // CheckQueue names the queue in which a change is checked.
 func CheckQueue(c gate.ChangeID) string { return "check/" + string(c) }
-
-// repository names a project's git mirror: "main/packages/hello".
-func repository(c record.Change) string { return c.Gerrit + "/" + c.Project }

@@ -119,16 +119,6 @@ func (s *scene) behind(n int) []int {
 	return nil
 }
 
-func (s *scene) word(n int) string {
-	s.t.Helper()
-	for _, p := range gate.Order(s.state, s.facts()) {
-		if p.Item == s.item(n).ID {
-			return p.Word
-		}
-	}
-	return ""
-}
-
 func (s *scene) merged() (ns []int) {
 	for _, id := range s.trunk {
 		ns = append(ns, s.truth[id].Number)

@@ -53,7 +53,6 @@ type house struct {
 
 	mu      sync.Mutex // guards history
 	history []moved
-	delay   atomic.Int64 // nanoseconds before repomd.xml.asc is looked up
 	misses  atomic.Int64
 	url     string
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"regexp"
 	"strings"
@@ -161,7 +160,7 @@ func checkDigests(raw *rpm.Package, header []byte, payload io.Reader) (string, e
 	old.Write(header)
 	writers := []io.Writer{own, old}
 	want, kind := raw.Header.GetTag(tagPayloadDigest).String(), raw.Header.GetTag(tagPayloadDigestAlgo).Int64()
-	var declared hash.Hash = own
+	declared := own // of another algorithm, where the package says so
 	if want != "" && kind != 8 {
 		switch kind {
 		case 9:

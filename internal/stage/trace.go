@@ -134,7 +134,6 @@ type hashed struct {
 	http.ResponseWriter
 	sum    hash.Hash
 	status int
-	failed bool
 }
 
 func (h *hashed) WriteHeader(status int) {
