@@ -33,6 +33,7 @@ func (e eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	out := &eventWriter{w: w, to: http.NewResponseController(w)}
+	defer func() { _ = out.to.SetWriteDeadline(time.Time{}) }() // the connection may serve more
 	if !out.send("retry: 2000\n" + out.event("")) {
 		return nil
 	}

@@ -117,6 +117,7 @@ func (l *logStream) VisitGetLogResponse(w http.ResponseWriter) error {
 	h.Set("Sluice-Offset", strconv.FormatInt(l.from, 10))
 	w.WriteHeader(http.StatusOK)
 	to := http.NewResponseController(w)
+	defer func() { _ = to.SetWriteDeadline(time.Time{}) }() // the connection may serve more
 	_ = to.Flush()
 	for {
 		data, done, err := l.read()
@@ -125,7 +126,7 @@ func (l *logStream) VisitGetLogResponse(w http.ResponseWriter) error {
 			panic(http.ErrAbortHandler) // the answer has begun: cut it, so that it does not look complete
 		}
 		if len(data) > 0 {
-			_ = to.SetWriteDeadline(l.s.Now().Add(streamWrites))
+			_ = to.SetWriteDeadline(time.Now().Add(streamWrites))
 			if _, err := w.Write(data); err != nil {
 				return nil // the client has gone
 			}

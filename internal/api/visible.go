@@ -50,14 +50,19 @@ func (k known) restricted(refs ...[]gate.Ref) bool {
 
 // visibleBuildset gives a buildset that everybody may see, with its changes.
 func (s *server) visibleBuildset(ctx context.Context, id int64) (record.Buildset, known, error) {
-	missing := notFound("no such buildset", "no buildset has this number, or it is not shown")
+	b, k, err := s.openBuildset(ctx, id)
+	return b, k, none(err, "no such buildset", "no buildset has this number, or it is not shown")
+}
+
+// openBuildset is visibleBuildset with the record's own error.
+func (s *server) openBuildset(ctx context.Context, id int64) (record.Buildset, known, error) {
 	b, err := s.Store.Buildset(ctx, id)
 	if err != nil {
-		return b, nil, none(err, "no such buildset", "no buildset has this number, or it is not shown")
+		return b, nil, err
 	}
 	k, err := s.knowing(ctx, b.Changes, b.Stack)
 	if err == nil && k.restricted(b.Changes, b.Stack) {
-		err = missing
+		err = record.ErrNotFound
 	}
 	return b, k, err
 }
@@ -69,14 +74,15 @@ func (s *server) visibleJob(ctx context.Context, id int64) (record.Job, *record.
 	if err == nil && j.Restricted {
 		err = record.ErrNotFound
 	}
-	if err != nil {
-		return j, nil, nil, none(err, "no such job", "no job has this number, or it is not shown")
-	}
-	if j.Buildset == nil {
+	if err == nil && j.Buildset == nil {
 		return j, nil, known{}, nil
 	}
-	b, k, err := s.visibleBuildset(ctx, *j.Buildset)
-	return j, &b, k, err
+	var b record.Buildset
+	var k known
+	if err == nil {
+		b, k, err = s.openBuildset(ctx, *j.Buildset)
+	}
+	return j, &b, k, none(err, "no such job", "no job has this number, or it is not shown")
 }
 
 // visibleChange gives a change that everybody may see.

@@ -177,3 +177,6 @@ func (w *World) RPMFile(t testing.TB, evr string) job.Artifact {
 	binary, _ := rpmtest.Build(t, rpmtest.Package{Name: "hello", EVR: evr})
 	return w.File(binary, job.BinaryPackage)
 }
+
+// Passed is the least result of a job that passed.
+var Passed = job.Result{Outcome: job.Passed}
