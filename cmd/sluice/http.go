@@ -2,101 +2,98 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
-
-	"github.com/go-chi/chi/v5"
+	"sync"
+	"time"
 
 	"sluice/internal/api"
-	"sluice/internal/blob"
 	"sluice/internal/gerrit"
 	"sluice/internal/job"
 	"sluice/internal/record"
-	"sluice/internal/repo"
-	"sluice/internal/upstream"
+	"sluice/web"
 )
 
 // leases joins what the engine and the store do for workers.
 type leases struct{ *service }
 
+// Claim gives a worker its next job.
 func (l leases) Claim(ctx context.Context, w record.Worker, lease string) (*job.Spec, error) {
 	return l.engine.Claim(ctx, w, lease)
 }
+
+// Renew extends a lease.
 func (l leases) Renew(ctx context.Context, lease string) (bool, error) {
 	return l.db.store.Renew(ctx, lease)
 }
+
+// AppendLog adds to an attempt's log.
 func (l leases) AppendLog(ctx context.Context, lease string, start int64, data []byte) (int64, error) {
 	return l.db.store.AppendLog(ctx, lease, start, data)
 }
+
+// Finish takes a worker's answer.
 func (l leases) Finish(ctx context.Context, lease string, res job.Result) error {
 	return l.engine.Finish(ctx, lease, res)
 }
 
+// streamStates remembers how each Gerrit's events are heard.
+type streamStates struct {
+	mu     sync.Mutex // guards states
+	states map[string]api.StreamState
+}
+
+func (s *streamStates) set(name string, st gerrit.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := api.StreamState{Gerrit: name, Connected: st.Connected, Since: time.Now()}
+	if st.Err != nil {
+		now.Err = st.Err.Error()
+	}
+	if before, ok := s.states[name]; ok && before.Connected == now.Connected {
+		now.Since = before.Since
+	}
+	s.states[name] = now
+}
+
+func (s *streamStates) all() []api.StreamState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]api.StreamState, 0, len(s.states))
+	for _, st := range s.states {
+		out = append(out, st)
+	}
+	return out
+}
+
 // handler is everything under the service's one address.
-func (s *service) handler() http.Handler {
-	r := chi.NewRouter()
-	(&api.Workers{Leases: leases{s}, Waits: s.hub, Blobs: s.blobs, Tokens: s.tokens, MaxBlob: int64(s.site.Limits.Artifact)}).Routes(r)
-	r.Handle(upstream.Prefix+"*", s.up)
+func (s *service) handler() (http.Handler, error) {
+	o := api.Options{
+		Site: s.site, Version: version, Store: s.db.store, Blobs: s.blobs, Feed: s.hub, Facts: s.engine.Facts,
+		Workers: &api.Workers{Leases: leases{s}, Waits: s.hub, Blobs: s.blobs, Tokens: s.tokens, MaxBlob: int64(s.site.Limits.Artifact)},
+		Streams: s.states.all, Gerrits: map[string]func(context.Context) error{}, Hooks: map[string]http.Handler{},
+		Upstream: s.up, Page: web.Files, Log: s.log,
+	}
+	var err error
+	if o.ReleaseKey, o.TestKey, err = s.engine.Repos.PublicKeys(); err != nil {
+		return nil, err
+	}
+	for name, g := range s.engine.Gerrits {
+		o.Gerrits[name] = func(ctx context.Context) error {
+			_, err := g.ServerVersion(ctx)
+			return err
+		}
+	}
 	for _, g := range s.site.Gerrit {
-		secret, err := g.WebhookSecret.Reveal()
-		if err != nil {
+		if g.WebhookSecret.IsZero() {
 			continue
 		}
-		r.Handle("/hooks/gerrit/"+g.Name, &gerrit.Webhook{Secret: secret, OnEvent: func(ctx context.Context, ev gerrit.Event) error {
-			return s.engine.Event(ctx, g.Name, ev)
-		}})
-	}
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	r.Get("/test/{buildset}/{release}/{dist}/*", func(w http.ResponseWriter, r *http.Request) {
-		var id int64
-		fmt.Sscan(chi.URLParam(r, "buildset"), &id)
-		t, err := s.db.store.TestRepository(r.Context(), id, chi.URLParam(r, "release")+"/"+chi.URLParam(r, "dist"))
-		s.serveManifest(w, r, t.Manifest, err)
-	})
-	r.Get("/publication/{id}/*", func(w http.ResponseWriter, r *http.Request) {
-		var id int64
-		fmt.Sscan(chi.URLParam(r, "id"), &id)
-		p, err := s.db.store.Publication(r.Context(), id)
-		s.serveManifest(w, r, p.Manifest, err)
-	})
-	r.Get("/repo/{release}/{dist}/{channel}/*", func(w http.ResponseWriter, r *http.Request) {
-		rp, err := s.db.store.Repository(r.Context(), strings.Join([]string{chi.URLParam(r, "release"), chi.URLParam(r, "dist"), chi.URLParam(r, "channel")}, "/"))
-		if err != nil || rp.Publication == nil {
-			http.NotFound(w, r)
-			return
+		secret, err := g.WebhookSecret.Reveal()
+		if err != nil {
+			return nil, err
 		}
-		p, err := s.db.store.Publication(r.Context(), *rp.Publication)
-		s.serveManifest(w, r, p.Manifest, err)
-	})
-	return r
-}
-
-func (s *service) serveManifest(w http.ResponseWriter, r *http.Request, manifest string, err error) {
-	if err != nil {
-		http.NotFound(w, r)
-		return
+		o.Hooks[g.Name] = &gerrit.Webhook{Secret: secret, OnEvent: func(ctx context.Context, ev gerrit.Event) error {
+			return s.engine.Event(ctx, g.Name, ev)
+		}}
 	}
-	m, err := repo.LoadManifest(r.Context(), s.blobs, blob.Digest(manifest))
-	if err != nil {
-		http.Error(w, err.Error(), 500)
-		return
-	}
-	f, _, err := repo.Open(r.Context(), s.blobs, m, manifestPath(r))
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	defer f.Close()
-	http.ServeContent(w, r, "", m.Publication.Date, f)
-}
-
-// manifestPath is the part of the path behind the route's fixed one, decoded.
-func manifestPath(r *http.Request) string {
-	rest := chi.URLParam(r, "*")
-	if u, err := url.PathUnescape(rest); err == nil {
-		rest = u
-	}
-	return rest
+	return api.Handler(o)
 }

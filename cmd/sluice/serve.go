@@ -48,6 +48,7 @@ type service struct {
 	up      *upstream.Server
 	fetch   *fetcher
 	streams map[string]*gerrit.Stream
+	states  streamStates
 	tokens  []api.WorkerToken
 	parts   sync.WaitGroup
 }
@@ -61,7 +62,7 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 	if _, err := site.CheckFiles(); err != nil {
 		return err
 	}
-	s := &service{site: site, log: o.logger(c.Debug), streams: map[string]*gerrit.Stream{}}
+	s := &service{site: site, log: o.logger(c.Debug), streams: map[string]*gerrit.Stream{}, states: streamStates{states: map[string]api.StreamState{}}}
 	if err := os.MkdirAll(site.Data, 0o755); err != nil {
 		return err
 	}
@@ -152,6 +153,10 @@ func (s *service) run(ctx context.Context) error {
 	if err := s.engine.Init(ctx); err != nil {
 		return err
 	}
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", s.site.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -167,7 +172,7 @@ func (s *service) run(ctx context.Context) error {
 			s.log.Error("the engine ended", "error", err)
 		}
 	})
-	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
 	s.part(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the HTTP server ended", "error", err)
@@ -206,6 +211,7 @@ func (s *service) listen(ctx context.Context) {
 	for name, stream := range s.streams {
 		stream.OnEvent = func(ctx context.Context, ev gerrit.Event) error { return s.engine.Event(ctx, name, ev) }
 		stream.OnState = func(st gerrit.State) {
+			s.states.set(name, st)
 			s.log.Info("event stream", "gerrit", name, "connected", st.Connected, "error", st.Err)
 			if st.Connected {
 				if err := s.db.store.Enqueue(ctx, record.Task{Kind: record.TaskReconcile, Gerrit: name}); err != nil {
@@ -222,7 +228,14 @@ func (s *service) sweep(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	var roots time.Time
+	retained := time.Now() // not at once after a start
 	for {
+		if time.Since(retained) > time.Hour {
+			if err := s.retain(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("remove what is old", "error", err)
+			}
+			retained = time.Now()
+		}
 		if time.Since(roots) > 5*time.Minute {
 			if err := s.engine.PrepareRoots(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("prepare roots", "error", err)
@@ -240,6 +253,28 @@ func (s *service) sweep(ctx context.Context) {
 			s.log.Warn("leases ran out", "attempts", n)
 		}
 	}
+}
+
+// retain removes what has outlived the site's retention, on one replica at a time.
+func (s *service) retain(ctx context.Context) error {
+	return s.db.store.Locked(ctx, "retain", func(ctx context.Context) error {
+		r := s.site.Retention
+		rows, err := s.db.store.Forget(ctx, postgres.Ages{
+			TestRepositories: r.TestRepositories.D(), Logs: r.Logs.D(), Artifacts: r.Artifacts.D(), Events: r.Logs.D(),
+		})
+		if err != nil {
+			return err
+		}
+		swept, err := engine.Sweep(ctx, s.blobs, time.Now(), func(f func(string, bool)) error {
+			return s.db.store.InUse(ctx, r.Publications.D(), f)
+		})
+		if err != nil {
+			return err
+		}
+		files, err := s.up.Prune(r.Upstream.D())
+		s.log.Info("removed what is old", "rows", rows, "blobs", swept.Blobs, "bytes", swept.Bytes, "upstream files", files)
+		return err
+	})
 }
 
 // localWorker runs the service's own worker as a child with an empty
