@@ -69,6 +69,9 @@ func (l *logStream) begin() error {
 			}
 		}
 		if l.attempt.ID != 0 {
+			if d := l.attempt.LogDigest; d != "" && !blob.Digest(d).Valid() {
+				return &problemError{http.StatusGone, "the log has been removed", "its time was over (retention.logs of the site file)"}
+			}
 			if l.from < 0 {
 				l.from = max(0, l.attempt.LogSize+l.from)
 			}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,15 +13,13 @@ import (
 	"strings"
 	"time"
 
-	"bytes"
-
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 )
 
 // places are the page's own addresses: for each the page itself is served,
 // which then shows what the address names.
-var places = []string{"/", "/queue/*", "/change/*", "/buildset/*", "/job/*", "/repositories", "/repositories/*", "/changes", "/workers"}
+var places = []string{"/", "/queue/*", "/change/*", "/buildset/*", "/job/*", "/repositories", "/repositories/*", "/repository/*", "/changes", "/workers"}
 
 // pageFile is a file of the page, in memory.
 type pageFile struct {

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,8 +16,6 @@ import (
 	"sluice/internal/api"
 	"sluice/internal/api/apitest"
 	"sluice/internal/gate"
-
-	"context"
 )
 
 // lines is a log that a test reads while it is written.

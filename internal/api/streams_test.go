@@ -12,6 +12,7 @@ import (
 
 	"sluice/internal/api/apitest"
 	"sluice/internal/job"
+	"sluice/internal/postgres"
 	"sluice/internal/record"
 )
 
@@ -44,6 +45,10 @@ func TestLog(t *testing.T) {
 	}
 	a.problem("GET", path+"?attempt=2", "", nil, 404)
 	a.problem("GET", path+"?follow=true&attempt=9", "", nil, 404)
+	if _, err := w.Store.Forget(context.Background(), postgres.Ages{Logs: time.Microsecond, TestRepositories: time.Hour, Artifacts: time.Hour, Events: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	a.problem("GET", path, "", nil, 410)
 }
 
 // A log is sent as it grows, and ends when the attempt ends.

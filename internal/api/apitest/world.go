@@ -14,6 +14,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"sluice/internal/api"
 	"sluice/internal/blob"
 	"sluice/internal/config"
@@ -72,6 +74,17 @@ type World struct {
 	Publisher *publisher.Publisher
 	Server    *httptest.Server
 	URL       string // of the service, with no slash at the end
+	dsn       string
+}
+
+// SQL does to the database what only a test would.
+func (w *World) SQL(statement string, args ...any) {
+	w.T.Helper()
+	conn, err := pgx.Connect(context.Background(), w.dsn)
+	w.must(err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(context.Background(), statement, args...)
+	w.must(err)
 }
 
 // New starts a service without any rows; change may alter its options.
@@ -82,7 +95,8 @@ func New(t testing.TB, change func(*api.Options)) *World {
 	var err error
 	w.Site, _, err = config.Parse("site.yaml", []byte(site))
 	w.must(err)
-	w.Store, err = postgres.Open(ctx, testenv.Postgres(t))
+	w.dsn = testenv.Postgres(t)
+	w.Store, err = postgres.Open(ctx, w.dsn)
 	w.must(err)
 	t.Cleanup(w.Store.Close)
 	w.must(w.Store.Migrate(ctx))
