@@ -138,6 +138,12 @@ func TestEvents(t *testing.T) {
 	if first := <-got; first != "reset " {
 		t.Fatalf("it begins with %q", first)
 	}
+	w.SQL(`SELECT pg_notify('sluice_feed', 'mark 1')`) // what Seed did is told before this
+	for event := range got {
+		if event == "mark 1" {
+			break
+		}
+	}
 	// Each step is told in the order in which it is done.
 	size := w.Log(s.Lease, s.LogSize, "more\n")
 	w.Log(s.Lease, size, "and more\n")
