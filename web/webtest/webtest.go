@@ -173,13 +173,13 @@ func (s *Service) answers() map[string]func(*World, *http.Request) any {
 			st.Queues = summaries(w)
 			return st
 		},
-		"/queues":                                  func(w *World, _ *http.Request) any { return summaries(w) },
-		"/queues/{name}":                           oneQueue,
-		"/changes":                                 changes,
-		"/changes/{gerrit}/{number}":               oneChange,
-		"/buildsets/{id}":                          func(w *World, r *http.Request) any { return orNil(w.Buildsets[id(r)]) },
-		"/jobs/{id}":                               func(w *World, r *http.Request) any { return orNil(w.Jobs[id(r)]) },
-		"/repositories":                            repositories,
+		"/queues":                    func(w *World, _ *http.Request) any { return summaries(w) },
+		"/queues/{name}":             oneQueue,
+		"/changes":                   changes,
+		"/changes/{gerrit}/{number}": oneChange,
+		"/buildsets/{id}":            func(w *World, r *http.Request) any { return orNil(w.Buildsets[id(r)]) },
+		"/jobs/{id}":                 func(w *World, r *http.Request) any { return orNil(w.Jobs[id(r)]) },
+		"/repositories":              repositories,
 		"/repositories/{release}/{dist}/{channel}": oneRepository,
 	}
 }
