@@ -47,6 +47,9 @@ func (p *preparation) inspect(ctx context.Context, ref gate.Ref) error {
 	if err != nil {
 		return err
 	}
+	if f := info.File; f != nil && len(f.Targets) == 0 && len(p.engine.Site.TargetsOf(project.Gerrit, project.Name, ref.Lane.Branch)) == 0 {
+		return nil // gated, and builds nothing
+	}
 	p.findings = append(p.findings, findings...)
 	if info.File == nil || len(findings) > 0 {
 		return nil
@@ -88,10 +91,10 @@ func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, lane record
 	for _, t := range eff.Targets {
 		d, _ := e.Site.Dist(t.Dist)
 		pk := info.For(d.Format)
+		found = found || pk != nil
 		if pk == nil || !t.Supported(e.Now()) {
 			continue
 		}
-		found = true
 		s := plan.Subject{
 			Subject: record.Subject{
 				Package: pk.Name, Project: ref.Lane.Project, Target: t.Name(), Format: d.Format,

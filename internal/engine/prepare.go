@@ -60,10 +60,13 @@ func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
 	if err := p.pinBase(ctx); err != nil {
 		return err
 	}
-	for _, ref := range b.Changes {
-		if err := p.inspect(ctx, ref); err != nil {
-			return err
+	if p.base.Noop = len(p.pipeline().Stages) == 0; !p.base.Noop {
+		for _, ref := range b.Changes {
+			if err := p.inspect(ctx, ref); err != nil {
+				return err
+			}
 		}
+		p.base.Noop = len(p.subjects) == 0
 	}
 	if f := p.fatal(); f != nil {
 		return e.Store.Refuse(ctx, b.ID, nil, f.String(), p.findings)
@@ -345,19 +348,26 @@ func (p *preparation) pinBase(ctx context.Context) error {
 	return nil
 }
 
+func (p *preparation) pipeline() config.Pipeline {
+	if isCheck(p.buildset.Queue) {
+		return p.engine.Site.Pipelines.Check
+	}
+	return p.engine.Site.Pipelines.Gate
+}
+
 // jobs plans what runs.
 func (p *preparation) jobs(ctx context.Context) ([]record.NewJob, error) {
 	e := p.engine
-	pipeline, priority := e.Site.Pipelines.Gate, 0
-	if strings.HasPrefix(p.buildset.Queue, "check/") {
-		pipeline, priority = e.Site.Pipelines.Check, 100
+	priority := 0
+	if isCheck(p.buildset.Queue) {
+		priority = 100
 	}
 	if err := p.waits(ctx); err != nil {
 		return nil, err
 	}
 	var failed error
 	jobs := plan.Jobs(plan.Request{
-		Subjects: p.subjects, Stages: pipeline.Stages, Rules: e.rules(), Priority: priority,
+		Subjects: p.subjects, Stages: p.pipeline().Stages, Rules: e.rules(), Priority: priority,
 		Roots: func(t job.Target, kind string) int64 {
 			root, err := e.ensureRoot(ctx, t, kind)
 			if err != nil {

@@ -86,9 +86,10 @@ func (s *Store) SavePrepared(ctx context.Context, id int64, base record.Base, pa
 	}
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		err := prepared(ctx, tx, id, `
-			UPDATE buildsets SET state = 'testing', base = $2, packages = $3, findings = $4, prepared_at = now()
-			WHERE id = $1 AND state = 'preparing' RETURNING queue`, base, packages, findings)
-		if err != nil {
+			UPDATE buildsets SET state = CASE WHEN $5 THEN 'ended' ELSE 'testing' END, base = $2, packages = $3, findings = $4,
+				prepared_at = now(), ended_at = CASE WHEN $5 THEN now() END
+			WHERE id = $1 AND state = 'preparing' RETURNING queue`, base, packages, findings, len(jobs) == 0)
+		if err != nil || len(jobs) == 0 {
 			return err
 		}
 		if err := insertJobs(ctx, tx, &id, jobs); err != nil {

@@ -120,12 +120,13 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		State    string          `db:"state"`
 		Conflict *gate.Conflict  `db:"conflict"`
 		Broken   string          `db:"broken"`
+		Noop     bool            `db:"noop"`
 		Name     *string         `db:"name"`
 		Voting   *bool           `db:"voting"`
 		JobState *string         `db:"job_state"`
 	}
 	rows, err := collect[row](ctx, tx, `
-		SELECT b.serial, b.state, b.conflict, b.broken, j.name, j.voting, j.state AS job_state
+		SELECT b.serial, b.state, b.conflict, b.broken, b.base @> '{"noop": true}' AS noop, j.name, j.voting, j.state AS job_state
 		FROM buildsets b
 		LEFT JOIN jobs j ON j.buildset = b.id
 		WHERE b.queue = $1 AND b.serial = ANY($2)
@@ -137,6 +138,9 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		b := facts[r.Serial]
 		b.Prepared = r.State != "preparing"
 		b.Conflict, b.Broken = r.Conflict, r.Broken
+		if r.Noop {
+			b.Jobs = []gate.Job{{Name: "noop", Voting: true, State: gate.JobPassed}}
+		}
 		if r.Name != nil {
 			b.Jobs = append(b.Jobs, gate.Job{Name: *r.Name, Voting: *r.Voting, State: gateState(*r.JobState)})
 		}

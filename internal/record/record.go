@@ -78,6 +78,8 @@ type Base struct {
 	// Ahead are the buildsets whose test repositories are added, in order: those
 	// of items ahead, and of what has merged and is not yet published.
 	Ahead []int64 `json:"ahead"`
+	// Noop: the site asks for nothing to be run, which counts as a job that passed (G14).
+	Noop bool `json:"noop,omitempty"`
 }
 
 // Lane gives the base of one branch, or nil.
