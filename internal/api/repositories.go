@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -180,10 +181,25 @@ func (t tree) sourcesName() string {
 	return "sluice.sources"
 }
 
+// below is the part of a path behind the route's own, decoded: where a client
+// encodes what need not be (apt asks for %7e), the router matches the path as
+// it was sent.
+func below(r *http.Request) (string, error) {
+	name := chi.URLParam(r, "*")
+	if r.URL.RawPath == "" {
+		return name, nil
+	}
+	return url.PathUnescape(name)
+}
+
 // serveTree answers for a path below a repository: a file, what a client
 // writes, or a folder's listing.
 func (s *server) serveTree(w http.ResponseWriter, r *http.Request, t tree) {
-	name := chi.URLParam(r, "*")
+	name, err := below(r)
+	if err != nil {
+		http.Error(w, "404: the path is not one: "+err.Error(), http.StatusNotFound)
+		return
+	}
 	m, err := s.manifests.load(r.Context(), blob.Digest(t.manifest))
 	if err != nil {
 		s.missing(w, r, err, "the publication's manifest is gone")
