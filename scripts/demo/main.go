@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -90,6 +91,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 // prepare makes what is needed before the service starts, all at once: the
 // Gerrit, the RPM distribution, the source packages.
 func (d *demo) prepare(ctx context.Context) error {
+	say("Gerrit is started, an RPM distribution and source packages are got ready")
 	var sum sync.WaitGroup
 	errs := make([]error, 3)
 	part := func(i int, f func() error) { sum.Go(func() { errs[i] = f() }) }
@@ -98,12 +100,18 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	})
 	part(1, func() error {
-		say("a small RPM distribution is made of this machine's own packages (once)")
-		return d.procs.do(ctx, d.place.path("rpm-distro.log"), nil, "scripts/rpm-distro.sh", d.place.path("rpm-distro"), "libssl-dev")
+		err := d.procs.do(ctx, d.place.path("rpm-distro.log"), nil, "scripts/rpm-distro.sh", d.place.path("rpm-distro"), "libssl-dev")
+		if err == nil {
+			say("there is a small RPM distribution, made of this machine's own packages")
+		}
+		return err
 	})
 	part(2, func() error {
-		say("source packages come from this machine's Debian archive (once): %s", names(packages))
-		return d.procs.do(ctx, d.place.path("sources.log"), nil, "scripts/demo/sources.sh", append([]string{d.place.path("sources")}, packageNames()...)...)
+		err := d.procs.do(ctx, d.place.path("sources.log"), nil, "scripts/demo/sources.sh", append([]string{d.place.path("sources")}, packageNames()...)...)
+		if err == nil {
+			say("there are source packages from this machine's Debian archive: %s", strings.Join(packageNames(), ", "))
+		}
+		return err
 	})
 	sum.Wait()
 	return errors.Join(errs...)

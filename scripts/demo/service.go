@@ -45,7 +45,7 @@ dists:
     upstreams: [debian]
     architectures: [{name: amd64}]
     roots:
-      build: {method: mmdebstrap, variant: buildd, include: [debhelper]}
+      build: {method: mmdebstrap, variant: buildd, include: [debhelper, fakeroot]}
       install: {method: mmdebstrap, variant: minbase}
       node: {method: mmdebstrap, variant: minbase, include: [systemd-sysv, dbus, iproute2]}
   - name: rebuilt-12 # what scripts/rpm-distro.sh makes

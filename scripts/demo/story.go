@@ -44,14 +44,6 @@ func packageNames() (all []string) {
 	return all
 }
 
-func names(all []source) string {
-	var words []string
-	for _, p := range all {
-		words = append(words, p.name)
-	}
-	return strings.Join(words, ", ")
-}
-
 // The outcomes that a change can have to have.
 const (
 	lands     = "merged"
