@@ -1,10 +1,9 @@
 // The frame around every page, and which page an address is.
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
-import type { Status } from "./api";
 import { Icon } from "./parts/state";
 import { find, follow, place } from "./router";
-import { link, listen, useResource } from "./store";
+import { link, listen, useStatus } from "./store";
 
 const tabs = [
   { to: "/", text: "Queues" },
@@ -30,7 +29,7 @@ function Head({ tab }: { tab: string }) {
 
 /** Whether this page hears the service, and the service each Gerrit. */
 function Links() {
-  const { data } = useResource<Status>("/api/v1/status", (n) => n.kind === "queue" || n.kind === "job" || n.kind === "change");
+  const { data } = useStatus();
   const down = (data.value?.streams ?? []).filter((s) => !s.connected);
   return (
     <div class="links" role="status">

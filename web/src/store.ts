@@ -8,11 +8,13 @@
 // again. While the notices are cut, all that is shown is read every POLL.
 import { signal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import type { Problem } from "./api";
+import type { Problem, Status } from "./api";
 
 const GATHER = 120; // ms that a notice waits for others
 const PAUSE = 500; // ms from one answer to the next request
 const POLL = 5000; // ms between readings while there are no notices
+const SAFETY = 30000; // ms between readings in any case: not everything that is shown has notices
+const HIDDEN = 15000; // ms that a page may be hidden before it lets its stream go: a browser has few for one service
 const KEPT = 60; // resources that nobody shows and that are kept for a way back
 
 /** What happened: a kind, and the id of what it happened to. */
@@ -93,6 +95,9 @@ function forget() {
   }
 }
 
+/** How the service is: shared by the head and some pages. */
+export const useStatus = () => useResource<Status>("/api/v1/status", (n) => n.kind === "queue" || n.kind === "job" || n.kind === "change");
+
 /** Reads an address, and again when a notice concerns it, while the caller is shown. */
 export function useResource<T>(path: string, concern: Concern<T>): Resource<T> {
   const k = resource<T>(path, concern);
@@ -107,47 +112,55 @@ export function useResource<T>(path: string, concern: Concern<T>): Resource<T> {
   return k;
 }
 
-/** Calls back on each notice while the caller is shown. */
-export function useNotices(f: (n: Notice) => void, on: unknown[]) {
-  useEffect(() => {
-    listeners.add(f);
-    return () => void listeners.delete(f);
-  }, on);
-}
-
-const listeners = new Set<(n: Notice) => void>();
-
 function tell(n: Notice) {
   for (const k of all.values()) {
     if (n.kind === "reset" || k.concern(n, k.data.peek())) soon(k, GATHER);
   }
-  for (const f of listeners) f(n);
 }
 
 const kinds = ["reset", "queue", "change", "buildset", "job", "log", "repository"];
+let events: EventSource | undefined;
 let polling = 0;
+let again = 0;
 
 /** Begins to listen. */
 export function listen() {
-  const events = new EventSource("/api/v1/events");
-  events.onopen = () => {
+  clearTimeout(again);
+  const stream = new EventSource("/api/v1/events");
+  events = stream;
+  stream.onopen = () => {
     link.value = "live";
     clearInterval(polling);
     polling = 0;
   };
-  events.onerror = () => {
+  stream.onerror = () => {
     link.value = "reconnecting";
     polling ||= setInterval(() => tell({ kind: "reset", id: "" }), POLL);
-    if (events.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
-    events.close();
-    setTimeout(listen, 2000);
+    if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
+    again = setTimeout(listen, 2000);
   };
   for (const kind of kinds) {
-    events.addEventListener(kind, (e) => tell({ kind, id: (e as MessageEvent<string>).data }));
+    stream.addEventListener(kind, (e) => tell({ kind, id: (e as MessageEvent<string>).data }));
   }
 }
 
+setInterval(() => {
+  for (const k of all.values()) soon(k, 0);
+}, SAFETY);
+
+let letting = 0;
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
+  clearTimeout(letting);
+  if (document.hidden) {
+    letting = setTimeout(() => {
+      events?.close();
+      events = undefined;
+      clearTimeout(again);
+      clearInterval(polling);
+      polling = 0;
+    }, HIDDEN);
+    return;
+  }
+  if (!events) listen(); // begins with reset
   for (const k of all.values()) if (k.stale) soon(k, 0);
 });

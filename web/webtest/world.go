@@ -2,6 +2,7 @@ package webtest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,9 @@ func (s *scene) buildset(queue string, state api.BuildsetState, changes []api.Ch
 		}
 		address := fmt.Sprintf("http://sluice.example.com/test/%d/%s/", b.Buildset.ID, st.target)
 		b.Packages = append(b.Packages, api.Subject{Package: st.pkg, Project: changes[0].Project, Target: st.target, Format: format, Version: "2.10-3+juno4", Binaries: []string{st.pkg, "lib" + st.pkg + "1"}})
-		b.Repositories = append(b.Repositories, api.TestRepository{Target: st.target, Address: address, Sources: file(address), CreatedAt: s.ago(2 * time.Minute)})
+		if !slices.ContainsFunc(b.Repositories, func(r api.TestRepository) bool { return r.Target == st.target }) {
+			b.Repositories = append(b.Repositories, api.TestRepository{Target: st.target, Address: address, Sources: file(address), CreatedAt: s.ago(2 * time.Minute)})
+		}
 		for i := range len(st.states) {
 			if st.states[i] != ' ' {
 				b.Buildset.Jobs = append(b.Buildset.Jobs, s.job(b, st, i))

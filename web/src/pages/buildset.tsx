@@ -52,7 +52,7 @@ function Base({ of: all }: { of: Buildset }) {
         <div class="scroll"><table>
           <thead><tr><th>package</th><th>version</th><th>target</th><th>binary packages</th></tr></thead>
           <tbody>{all.packages.map((p) => (
-            <tr key={p.package + p.target}><td>{p.package}</td><td><code>{p.version}</code></td><td>{p.target}</td><td>{p.binaries.join(", ")}</td></tr>
+            <tr key={p.package + p.target}><td>{p.package}</td><td><code>{p.version}</code></td><td>{p.target}</td><td class="wrap">{p.binaries.join(", ")}</td></tr>
           ))}</tbody>
         </table></div>
       )}

@@ -40,7 +40,7 @@ function Whole({ change: all }: { change: Change }) {
         <p class="over"><a href={c.url}>{c.number},{c.patch_set}</a> {c.project} <span class="branch">{c.branch}</span></p>
         <h1>{c.subject}</h1>
         <p class="facts">
-          <Latest change={c} /><span>{c.owner}</span>
+          <Latest change={c} />{(c.gate?.present || c.check?.present) && first ? <BuildsetBadge buildset={first} /> : null}<span>{c.owner}</span>
           {c.topic && <span>topic {c.topic}</span>}
           {c.queue && <span>queue <a href={queuePath(c.queue)}>{c.queue}</a></span>}
           <span>updated <Ago at={c.updated_at} /></span>
@@ -87,7 +87,7 @@ function History({ item: h, newest }: { item: ItemHistory; newest: boolean }) {
     <section class="panel attempt">
       <div class="queuehead">
         <h2>{h.pipeline === "gate" ? "Gate" : "Check"} <span class="dim">of {sets}</span></h2>
-        <p>{h.result ? <Badge look={resultLook(h.result)}>{h.result}</Badge> : <Badge look="run">running</Badge>} entered <Ago at={h.entered_at} />, {h.left_at ? "took" : "for"} <Took from={h.entered_at} to={h.left_at} /></p>
+        <p>{h.result ? <Badge look={resultLook(h.result)}>{h.result}</Badge> : <Badge look="run">in the queue</Badge>} entered <Ago at={h.entered_at} />, {h.left_at ? "took" : "for"} <Took from={h.entered_at} to={h.left_at} /></p>
       </div>
       {h.reason && <p class="reason">{h.reason}</p>}
       {first && <Tested buildset={first} finding={!newest} />}

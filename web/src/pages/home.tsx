@@ -1,10 +1,10 @@
 // "/": each queue, the running checks, what came out last.
-import type { BuildsetSummary, Buildset, ChangeSummary, Outcome, Queue, QueueSummary, Status } from "../api";
+import type { BuildsetSummary, Buildset, ChangeSummary, Outcome, Queue, QueueSummary } from "../api";
 import { ItemList, QueueHead } from "../parts/item";
 import { Badge, Bar, Chips } from "../parts/state";
 import { Facts, Loaded, Subject, useTitle } from "../parts/text";
 import { Ago, Took } from "../parts/time";
-import { useResource, type Notice } from "../store";
+import { useResource, useStatus, type Notice } from "../store";
 import { count, resultLook } from "../words";
 
 const CHECKS = 8; // running checks whose jobs are shown
@@ -59,7 +59,7 @@ function Quiet({ queues, alone, fresh }: { queues: QueueSummary[]; alone: boolea
 
 /** What to do first, where nothing has happened yet. */
 function First() {
-  const { data } = useResource<Status>("/api/v1/status", () => false);
+  const { data } = useStatus();
   const gerrit = data.value?.streams[0];
   return (
     <div class="empty">
@@ -69,8 +69,8 @@ function First() {
         <li>Approve it. It then enters the gate, is tested on top of those ahead of it, and merges.</li>
         <li>Its packages are in the <a href="/repositories">repositories</a> once it has merged.</li>
       </ol>
-      {gerrit && !gerrit.connected && <p><Badge look="odd">Gerrit {gerrit.gerrit} is not heard</Badge> {gerrit.error}</p>}
-      {data.value?.workers.length === 0 && <p><Badge look="odd">no worker is there</Badge> Start one with <code>sluice worker</code>.</p>}
+      {gerrit && !gerrit.connected && <p class="hint"><Badge look="odd">Gerrit {gerrit.gerrit} is not heard</Badge> {gerrit.error}</p>}
+      {data.value?.workers.length === 0 && <p class="hint"><Badge look="odd">no worker is there</Badge> Start one with <code>sluice worker</code>.</p>}
     </div>
   );
 }
@@ -123,7 +123,7 @@ function Outcomes({ changes }: { changes: ChangeSummary[] }) {
   if (all.length === 0) return null;
   return (
     <section class="recent">
-      <div class="queuehead"><h2>Lately</h2><p><a href="/changes">all changes</a></p></div>
+      <div class="queuehead"><h2>Recently</h2><p><a href="/changes">all changes</a></p></div>
       <ul class="lines">
         {all.slice(0, 15).map((c) => (
           <li key={c.change.id}>

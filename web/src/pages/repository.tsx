@@ -72,7 +72,7 @@ function Publications({ all }: { all: Publication[] }) {
       <ul class="lines">
         {all.map((p) => (
           <li key={p.id}>
-            {p.current ? <Badge look="good">{String(p.serial)}, now</Badge> : <Badge look="off">{String(p.serial)}</Badge>}
+            {p.current ? <Badge look="good">{String(p.serial)}, now</Badge> : <span class="serial">{p.serial}</span>}
             <div><p class="title"><a href={p.address}>{p.why}</a></p><p class="facts"><span>{p.who}</span><span>{count(p.packages, "package")}</span></p></div>
             <Ago at={p.at} />
           </li>

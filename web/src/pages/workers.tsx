@@ -1,16 +1,15 @@
 // "/workers": the machines, and what the service hears.
-import type { Status } from "../api";
 import { Badge } from "../parts/state";
 import { Loaded, useTitle } from "../parts/text";
 import { Ago } from "../parts/time";
-import { useResource } from "../store";
+import { useStatus } from "../store";
 import { count } from "../words";
 
 const SILENT = 120; // seconds after which a worker is taken for gone
 
 export function WorkersPage() {
   useTitle("Workers");
-  const status = useResource<Status>("/api/v1/status", () => true);
+  const status = useStatus();
   return (
     <>
       <div class="queuehead"><h1>Workers</h1></div>
@@ -42,7 +41,7 @@ export function WorkersPage() {
               </li>
             ))}
           </ul>
-          <p class="dim">sluice {s.version}</p>
+          <p class="foot">sluice {s.version}</p>
         </>
       )}</Loaded>
     </>

@@ -19,8 +19,8 @@ export function JobTable({ jobs }: { jobs: JobSummary[] }) {
                 <a href={jobPath(j)} title={`${j.name}: ${jobWords(j)}`}>
                   <Badge look={jobLook(j)}>{j.stage}</Badge>
                   <span class="says">
-                    {jobWord(j.state)}{j.reused ? " before, on the same inputs" : ""}{j.voting ? "" : " (non-voting)"}
-                    {j.state === "waiting" && j.waits_for ? ` for ${j.waits_for}` : ""}
+                    {jobWord(j.state)}{j.reused ? " before, on the same inputs" : ""}
+                    {j.state === "waiting" && j.waits_for ? ` for ${j.waits_for}` : ""}{j.voting ? "" : " (non-voting)"}
                     {j.finding ? <span class="first">{j.finding.text}</span> : j.cause ? <span class="first">{j.cause}</span> : null}
                   </span>
                   <span class="took">{j.state === "running" ? <Took from={j.started_at} /> : j.took !== undefined ? span(j.took) : ""}</span>

@@ -2,7 +2,7 @@
 import type { Item, Queue } from "../api";
 import { itemWords, placeLook, queuePath } from "../words";
 import { FirstFinding } from "./finding";
-import { Badge, Bar, Chips, Icon } from "./state";
+import { Badge, Bar, Chips } from "./state";
 import { Facts, Subject } from "./text";
 import { Ago } from "./time";
 
@@ -38,7 +38,7 @@ function ItemRow({ item: i, items, spine, ends }: { item: Item; items: Item[]; s
   const trouble = i.buildset && (i.state === "failing" || i.state === "conflict" || i.state === "error");
   return (
     <li class={`item${kind}`} id={`item-${i.id}`}>
-      <div class="rail" aria-hidden="true"><i class="line" /><i class={`node ${placeLook(i.state)}`}><Icon look={placeLook(i.state)} /></i></div>
+      <div class="rail" title={`Number ${i.place} in the queue`}><i class="line" /><i class="elbow" /><b class={`node ${placeLook(i.state)}`}>{i.place}</b></div>
       <div class="card">
         {i.restricted ? <p class="title"><span class="subject">A restricted change</span></p> : i.changes.map((c) => (
           <div class="what" key={c.id}>

@@ -155,6 +155,7 @@ function useFollow(following: boolean, set: (on: boolean) => void, lines: number
 interface ToolProps { log: Log; live: boolean; at: number; following: boolean; setFollowing: (on: boolean) => void }
 
 function Tools({ log, live, at, following, setFollowing }: ToolProps) {
+  log.version.value; // its size is shown
   const [none, setNone] = useState(false);
   const search = (word: string, step: 1 | -1) => {
     const n = word ? log.find(word, at || (step > 0 ? 0 : 1), step) : 0;
