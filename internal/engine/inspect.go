@@ -330,19 +330,25 @@ func (t gitTree) ReadFile(ctx context.Context, name string, limit int64) ([]byte
 	return b, err
 }
 
-// List names the entries of a folder.
+// List names the entries of a folder: git lists all that is below it.
 func (t gitTree) List(ctx context.Context, folder string) ([]string, error) {
 	files, err := t.git.ListFiles(ctx, t.project, t.tree, folder)
 	if errors.Is(err, git.ErrNotFound) {
 		return nil, nil
 	}
+	prefix := folder + "/"
+	if folder == "." || folder == "" {
+		prefix = ""
+	}
 	var names []string
 	for _, f := range files {
-		name := path.Base(f.Path)
-		if f.Mode == git.ModeTree {
+		name, below, deeper := strings.Cut(strings.TrimPrefix(f.Path, prefix), "/")
+		if deeper && below != "" || f.Mode == git.ModeTree {
 			name += "/"
 		}
-		names = append(names, name)
+		if len(names) == 0 || names[len(names)-1] != name { // git's order puts what is below one folder together
+			names = append(names, name)
+		}
 	}
 	return names, err
 }
