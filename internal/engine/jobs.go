@@ -33,7 +33,7 @@ func (e *Engine) startJobs(ctx context.Context, buildset int64) error {
 			return fmt.Errorf("start %s of buildset %d: %w", j.Name, buildset, err)
 		}
 	}
-	return nil
+	return e.Store.CancelUnwanted(ctx, buildset)
 }
 
 func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) error {

@@ -69,6 +69,9 @@ func (s *Store) Refuse(ctx context.Context, id int64, conflict *gate.Conflict, b
 		if conflict != nil {
 			state = "conflict"
 		}
+		if err := s.cancelUnwanted(ctx, tx, id); err != nil {
+			return err
+		}
 		return prepared(ctx, tx, id, `
 			UPDATE buildsets SET state = $2, conflict = $3, broken = $4, findings = $5, prepared_at = now(), ended_at = now()
 			WHERE id = $1 AND state = 'preparing' RETURNING queue`, state, conflict, broken, findings)
@@ -159,14 +162,44 @@ func emptyStrings(s []string) []string {
 
 // cancelJobs ends the jobs of a buildset that have not ended; stages narrows
 // it. Their attempts are told by the workers' long poll within a second.
-func (s *Store) cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stages []job.Stage) error {
+func (s *Store) cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stages []job.Stage, states ...string) error {
+	if len(states) == 0 {
+		states = []string{"waiting", "queued", "running"}
+	}
 	ids, err := scalars[int64](ctx, tx, `
 		UPDATE jobs SET state = 'cancelled', ended_at = now(), cause = 'cancelled: not needed any more'
-		WHERE buildset = $1 AND state IN ('waiting', 'queued', 'running') AND ($2::text[] IS NULL OR stage = ANY($2))
-		RETURNING id`, buildset, stages)
+		WHERE buildset = $1 AND state = ANY($3) AND ($2::text[] IS NULL OR stage = ANY($2))
+		RETURNING id`, buildset, stages, states)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
+	return s.stopAttempts(ctx, tx, buildset, ids)
+}
+
+// CancelUnwanted stops what earlier buildsets of the same item still run and
+// what this one did not join: its base has moved, and what they do is of no
+// use to it.
+func (s *Store) CancelUnwanted(ctx context.Context, buildset int64) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.cancelUnwanted(ctx, tx, buildset) })
+}
+
+func (s *Store) cancelUnwanted(ctx context.Context, tx pgx.Tx, buildset int64) error {
+	ids, err := scalars[int64](ctx, tx, `
+		UPDATE jobs SET state = 'cancelled', ended_at = now(), cause = 'cancelled: not needed any more'
+		WHERE state = 'running' AND buildset IN (
+			SELECT b.id FROM buildsets b JOIN buildsets this ON this.item = b.item
+			WHERE this.id = $1 AND b.state = 'cancelled')
+		  AND NOT EXISTS (
+			SELECT FROM job_needs n JOIN jobs j ON j.id = n.job WHERE n.needs = jobs.id AND n.joined AND j.state = 'waiting')
+		RETURNING id`, buildset)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return s.stopAttempts(ctx, tx, buildset, ids)
+}
+
+// stopAttempts tells the workers of cancelled jobs, and those that had joined them.
+func (s *Store) stopAttempts(ctx context.Context, tx pgx.Tx, buildset int64, ids []int64) error {
 	if err := s.releaseJoined(ctx, tx, ids); err != nil {
 		return err
 	}

@@ -207,7 +207,12 @@ func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effec
 		if tag.RowsAffected() == 0 {
 			return ErrStale
 		}
-		c := commit{s: s, tx: tx, queue: q.Name}
+		c := commit{s: s, tx: tx, queue: q.Name, again: map[gate.ItemID]bool{}}
+		for _, e := range effects {
+			if e.Kind == gate.Prepare {
+				c.again[e.Item] = true
+			}
+		}
 		for _, e := range effects {
 			if err := c.apply(ctx, e); err != nil {
 				return fmt.Errorf("%s of item %d: %w", e.Kind, e.Item, err)
@@ -227,6 +232,9 @@ type commit struct {
 	tx        pgx.Tx
 	queue     string
 	preparing bool
+	// again are the items that get a new buildset: what theirs runs now may be
+	// what the new one needs, so it is stopped only when that has been planned (G10).
+	again map[gate.ItemID]bool
 }
 
 func (c *commit) apply(ctx context.Context, e gate.Effect) error {
@@ -297,7 +305,13 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 			return err
 		}
 	}
-	return c.s.cancelJobs(ctx, c.tx, id, nil)
+	if e.Kind == gate.Cancel && c.again[e.Item] {
+		return c.s.cancelJobs(ctx, c.tx, id, nil, "waiting", "queued")
+	}
+	if err := c.s.cancelJobs(ctx, c.tx, id, nil); err != nil {
+		return err
+	}
+	return c.s.cancelUnwanted(ctx, c.tx, id)
 }
 
 func (c *commit) submit(ctx context.Context, e gate.Effect) error {
