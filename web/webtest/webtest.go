@@ -48,14 +48,16 @@ type Service struct {
 	mu      sync.Mutex // guards what is below
 	world   *World
 	down    bool
+	mute    bool
 	streams map[chan string]func() // of notices, with what cuts each
+	cutLogs chan struct{}          // closed and made anew to break the logs' streams
 	changed chan struct{}          // closed and made anew with each change
 	asked   map[string]int         // requests by path
 }
 
 // New serves the page with a world.
 func New(page fs.FS, w *World) *Service {
-	return &Service{page: page, world: w, streams: map[chan string]func(){}, changed: make(chan struct{}), asked: map[string]int{}}
+	return &Service{page: page, world: w, streams: map[chan string]func(){}, changed: make(chan struct{}), cutLogs: make(chan struct{}), asked: map[string]int{}}
 }
 
 // Change changes the world, and tells it: "queue main", "job 7".
@@ -77,15 +79,28 @@ func (s *Service) Change(f func(*World), notices ...string) {
 
 // Down cuts all streams of notices and refuses every request of the API, or
 // ends that.
-func (s *Service) Down(down bool) {
+func (s *Service) Down(down bool) { s.refuse(&s.down, down) }
+
+// Mute cuts all streams of notices and refuses new ones, or ends that.
+func (s *Service) Mute(mute bool) { s.refuse(&s.mute, mute) }
+
+func (s *Service) refuse(what *bool, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.down = down
-	if down {
+	*what = on
+	if on {
 		for _, cut := range s.streams {
 			cut()
 		}
 	}
+}
+
+// CutLogs breaks the streams of all logs, as a network does.
+func (s *Service) CutLogs() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.cutLogs)
+	s.cutLogs = make(chan struct{})
 }
 
 // Asked says how often a path of the API was read.
@@ -132,7 +147,7 @@ func (s *Service) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked[r.URL.Path]++
-		down := s.down
+		down := s.down || s.mute && strings.HasSuffix(r.URL.Path, "/events")
 		s.mu.Unlock()
 		if down {
 			problem(w, http.StatusServiceUnavailable, "the database is out of reach", "It is asked again each second.")
@@ -289,7 +304,7 @@ func (s *Service) log(w http.ResponseWriter, r *http.Request) {
 	for {
 		s.mu.Lock()
 		var text []byte
-		l, changed := s.world.Logs[id(r)], s.changed
+		l, changed, cut := s.world.Logs[id(r)], s.changed, s.cutLogs
 		ended := !follow
 		if l != nil {
 			text, ended = bytes.Clone(l.Text[min(from, len(l.Text)):]), ended || l.Ended
@@ -317,6 +332,8 @@ func (s *Service) log(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
+		case <-cut:
+			panic(http.ErrAbortHandler)
 		case <-changed:
 		}
 	}
