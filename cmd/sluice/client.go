@@ -35,6 +35,12 @@ type connection struct {
 	JSON  bool   `help:"Write the API's own answer, for machines." name:"json"`
 }
 
+// exitStatus is said in the help of every verb.
+const exitStatus = "Exit status: 0: done; 1: the service refused, or could not be reached, and standard error says why; 2: used wrongly."
+
+// Help is shown below the command's own.
+func (connection) Help() string { return exitStatus }
+
 func (c connection) client() (*client.Client, error) { return client.New(c.URL, c.Token) }
 
 // say writes an answer: for machines as it is, else by table.
@@ -127,6 +133,9 @@ type logsCommand struct {
 	Attempt int    `help:"Number of the attempt; the last one unless it is said."`
 	Offset  int64  `help:"Byte to begin with; negative: from the end."`
 }
+
+// Help is shown below the command's own.
+func (logsCommand) Help() string { return exitStatus }
 
 // Run writes the log as it comes.
 func (c *logsCommand) Run(ctx context.Context, o output) error {

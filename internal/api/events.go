@@ -32,8 +32,8 @@ func (e eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	out := &eventWriter{w: w, to: http.NewResponseController(w)}
-	defer func() { _ = out.to.SetWriteDeadline(time.Time{}) }() // the connection may serve more
+	out := &eventWriter{w: w, to: http.NewResponseController(w), patience: e.s.Patience}
+	defer out.done()
 	if !out.send("retry: 2000\n" + out.event("")) {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (e eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 				return nil
 			}
 		case c := <-changes:
-			if len(changes) == cap(changes) {
+			if len(changes) >= cap(changes)-1 { // it was full
 				return nil // too slow: something was, or will be, lost; it connects again
 			}
 			if !out.send(out.events(gather(c, changes))) {
@@ -75,9 +75,11 @@ func gather(first string, more <-chan string) []string {
 }
 
 type eventWriter struct {
-	w    http.ResponseWriter
-	to   *http.ResponseController
-	last int64 // number of the last event of this stream
+	w        http.ResponseWriter
+	to       *http.ResponseController
+	patience time.Duration
+	broken   bool
+	last     int64 // number of the last event of this stream
 }
 
 func (o *eventWriter) events(changes []string) string {
@@ -101,10 +103,20 @@ func (o *eventWriter) event(change string) string {
 // line keeps a name from ending its line.
 func line(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }
 
+// send writes a piece; false: the client has gone, or does not read.
 func (o *eventWriter) send(text string) bool {
-	_ = o.to.SetWriteDeadline(time.Now().Add(streamWrites))
+	_ = o.to.SetWriteDeadline(time.Now().Add(o.patience))
 	if _, err := o.w.Write([]byte(text)); err != nil {
+		o.broken = true
 		return false
 	}
-	return o.to.Flush() == nil
+	o.broken = o.to.Flush() != nil
+	return !o.broken
+}
+
+// done leaves a sound connection as it was found: it may serve more.
+func (o *eventWriter) done() {
+	if !o.broken {
+		_ = o.to.SetWriteDeadline(time.Time{})
+	}
 }

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	logChunk     = 1 << 20          // bytes read of a log at once
-	streamWrites = 20 * time.Second // how long a client may take for a chunk of a stream
-	logTick      = time.Second      // looked again, should a notice be lost
+	logChunk = 1 << 20     // bytes read of a log at once
+	logTick  = time.Second // looked again, should a notice be lost
 )
 
 // GetLog gives the log of an attempt, and what is added to it while it runs.
@@ -120,7 +119,6 @@ func (l *logStream) VisitGetLogResponse(w http.ResponseWriter) error {
 	h.Set("Sluice-Offset", strconv.FormatInt(l.from, 10))
 	w.WriteHeader(http.StatusOK)
 	to := http.NewResponseController(w)
-	defer func() { _ = to.SetWriteDeadline(time.Time{}) }() // the connection may serve more
 	_ = to.Flush()
 	for {
 		data, done, err := l.read()
@@ -129,7 +127,7 @@ func (l *logStream) VisitGetLogResponse(w http.ResponseWriter) error {
 			panic(http.ErrAbortHandler) // the answer has begun: cut it, so that it does not look complete
 		}
 		if len(data) > 0 {
-			_ = to.SetWriteDeadline(time.Now().Add(streamWrites))
+			_ = to.SetWriteDeadline(time.Now().Add(l.s.Patience))
 			if _, err := w.Write(data); err != nil {
 				return nil // the client has gone
 			}
@@ -138,6 +136,7 @@ func (l *logStream) VisitGetLogResponse(w http.ResponseWriter) error {
 		}
 		switch {
 		case done, len(data) == 0 && (!l.follow || !l.wait()):
+			_ = to.SetWriteDeadline(time.Time{}) // the connection may serve more
 			return nil
 		}
 	}

@@ -47,6 +47,8 @@ type Options struct {
 	AnswerWait time.Duration
 	// Heartbeat is the time between two signs of life of an event stream; 0: 15 s.
 	Heartbeat time.Duration
+	// Patience is how long a client may take to read a piece of a stream; 0: 20 s.
+	Patience time.Duration
 }
 
 // StreamState is how the events of one Gerrit are heard.
@@ -77,6 +79,9 @@ func Handler(o Options) (http.Handler, error) {
 	}
 	if s.Heartbeat == 0 {
 		s.Heartbeat = 15 * time.Second
+	}
+	if s.Patience == 0 {
+		s.Patience = 20 * time.Second
 	}
 	s.pins.pins = &repo.Pins{}
 	var err error
@@ -175,6 +180,7 @@ func secured(next http.Handler) http.Handler {
 func limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		w.Header().Set("Cache-Control", "no-cache")
 		if !strings.HasSuffix(r.URL.Path, "/events") && !strings.HasSuffix(r.URL.Path, "/log") {
 			ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 			defer cancel()

@@ -5,11 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"sluice/internal/api"
 	"sluice/internal/api/apitest"
 	"sluice/internal/job"
 	"sluice/internal/postgres"
@@ -180,4 +183,47 @@ func TestEventsHeartbeat(t *testing.T) {
 			beats++
 		}
 	}
+}
+
+// Who does not read is disconnected, and holds nobody up.
+func TestEventsDropASlowClient(t *testing.T) {
+	over := make(chan struct{})
+	w := apitest.New(t, func(o *api.Options) {
+		o.Patience = 200 * time.Millisecond
+		o.Log = slog.New(slog.NewTextHandler(said{"path=/api/v1/events", over}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	conn, err := net.Dial("tcp", w.Server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+	fmt.Fprintf(conn, "GET /api/v1/events HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\r\n")
+	in := bufio.NewReader(conn)
+	for line := ""; !strings.HasPrefix(line, "event: reset"); {
+		if line, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		w.SQL(`SELECT pg_notify('sluice_feed', 'many ' || repeat('x', 7000) || i) FROM generate_series(1, 200) AS i`)
+	}
+	select {
+	case <-over: // the request is logged at its end
+	case <-time.After(30 * time.Second):
+		t.Error("the stream goes on, and nobody reads it")
+	}
+}
+
+// said is closed when a text is logged; it is logged once.
+type said struct {
+	text string
+	then chan struct{}
+}
+
+func (s said) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), s.text) {
+		close(s.then)
+	}
+	return len(p), nil
 }
