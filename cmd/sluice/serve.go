@@ -252,6 +252,11 @@ func (s *service) sweep(ctx context.Context) {
 		} else if n > 0 {
 			s.log.Warn("leases ran out", "attempts", n)
 		}
+		if n, err := s.db.store.RescueTasks(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("rescue tasks", "error", err)
+		} else if n > 0 {
+			s.log.Warn("tasks of a process that is gone are done again", "tasks", n)
+		}
 	}
 }
 

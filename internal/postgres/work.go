@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,11 +31,14 @@ func (taskArgs) Kind() string { return "sluice_task" }
 // taskWorker hands a task to the service.
 type taskWorker struct {
 	river.WorkerDefaults[taskArgs]
-	do func(context.Context, record.Task) error
+	do    func(context.Context, record.Task) error
+	alive *alive
 }
 
 // Work carries out one task.
 func (w *taskWorker) Work(ctx context.Context, j *river.Job[taskArgs]) error {
+	w.alive.begins(j.ID)
+	defer w.alive.ends(j.ID)
 	err := w.do(ctx, j.Args.Task)
 	var later record.Later
 	if errors.As(err, &later) {
@@ -60,13 +64,21 @@ type Periodic struct {
 // work is the River client of this process.
 type work struct {
 	client *river.Client[pgx.Tx]
+	alive  *alive
 }
 
 // StartWork begins to carry out tasks with do, which may be called from several
 // goroutines and must be idempotent. Without it the store only enqueues.
 func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context.Context, record.Task) error, periodic []Periodic) error {
+	if s.work != nil {
+		return errors.New("start the work on effects: it runs already")
+	}
+	alive, err := s.signOfLife(ctx)
+	if err != nil {
+		return fmt.Errorf("start the work on effects: %w", err)
+	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &taskWorker{do: do})
+	river.AddWorker(workers, &taskWorker{do: do, alive: alive})
 	var jobs []*river.PeriodicJob
 	for _, p := range periodic {
 		jobs = append(jobs, river.NewPeriodicJob(river.PeriodicInterval(p.Every), func() (river.JobArgs, *river.InsertOpts) {
@@ -74,6 +86,7 @@ func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context
 		}, &river.PeriodicJobOpts{RunOnStart: true}))
 	}
 	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
+		ID:                   alive.name,
 		Logger:               slog.New(quiet{log.Handler()}),
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:              workers,
@@ -85,9 +98,13 @@ func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context
 		MaxAttempts:          1000,
 	})
 	if err != nil {
+		alive.stop()
 		return fmt.Errorf("start the work on effects: %w", err)
 	}
-	s.work = &work{client: client}
+	s.work = &work{client: client, alive: alive}
+	if _, err := s.RescueTasks(ctx); err != nil {
+		return err
+	}
 	return client.Start(ctx)
 }
 
@@ -101,7 +118,10 @@ func (s *Store) StopWork(ctx context.Context) error {
 	if s.work == nil {
 		return nil
 	}
-	return s.work.client.StopAndCancel(ctx)
+	err := s.work.client.StopAndCancel(ctx)
+	s.work.alive.stop()
+	<-s.work.alive.ended
+	return err
 }
 
 // enqueue adds a task within tx.
@@ -124,7 +144,7 @@ func (s *Store) Enqueue(ctx context.Context, t record.Task) error {
 }
 
 // Locked runs f while this process holds the named lock among all replicas; it
-// waits for it.
+// waits for it. Should the lock be lost, with its connection, f's context ends.
 func (s *Store) Locked(ctx context.Context, name string, f func(context.Context) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -139,7 +159,16 @@ func (s *Store) Locked(ctx context.Context, name string, f func(context.Context)
 			_ = conn.Conn().Close(context.WithoutCancel(ctx)) // the lock goes with the connection
 		}
 	}()
-	return f(ctx)
+	holding, lost := context.WithCancel(ctx)
+	watching, enough := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if _, err := conn.Conn().WaitForNotification(watching); err != nil && watching.Err() == nil {
+			lost()
+		}
+	})
+	defer func() { enough(); watch.Wait(); lost() }()
+	return f(holding)
 }
 
 // quiet lets only warnings and errors of River through: what it says of its own
