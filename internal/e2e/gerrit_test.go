@@ -52,6 +52,12 @@ func (s *site) propose(name, message string, tree map[string]string) *testenv.Pu
 	return s.g.Push(s.t, testenv.Proposal{Project: s.name + "/" + name, Message: message, Files: tree})
 }
 
+// remove proposes to take files away.
+func (s *site) remove(name, message string, paths ...string) *testenv.Pushed {
+	s.t.Helper()
+	return s.g.Push(s.t, testenv.Proposal{Project: s.name + "/" + name, Message: message, Remove: paths})
+}
+
 // amend pushes a new patch set.
 func (s *site) amend(c *testenv.Pushed, name, message string, tree map[string]string) *testenv.Pushed {
 	s.t.Helper()

@@ -129,7 +129,7 @@ func (s *site) serve() *server {
 		return srv
 	}
 	s.connect()
-	s.worker.start(2)
+	s.worker.start(8)
 	s.t.Cleanup(func() { s.finish() })
 	return srv
 }

@@ -131,6 +131,16 @@ func (s *Store) Artifacts(ctx context.Context, jobs ...int64) ([]record.Artifact
 		SELECT id, job, name, kind, digest, size, package FROM artifacts WHERE job = ANY($1) ORDER BY job, name`, jobs)
 }
 
+// AddArtifact adds a file to the job of a buildset that did a stage for a target.
+func (s *Store) AddArtifact(ctx context.Context, buildset int64, target string, stage job.Stage, a job.Artifact) error {
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO artifacts (job, name, kind, digest, size)
+		SELECT id, $4, $5, $6, $7 FROM jobs WHERE buildset = $1 AND target = $2 AND stage = $3
+		ON CONFLICT (job, name) DO UPDATE SET digest = excluded.digest, size = excluded.size`,
+		buildset, target, stage, a.Name, a.Kind, a.Digest, a.Size)
+	return err
+}
+
 // Claim gives a worker the next job that it can do, under a new lease, or nil.
 func (s *Store) Claim(ctx context.Context, w record.Worker, lease string) (*record.Job, *record.Attempt, error) {
 	var j record.Job

@@ -1,0 +1,140 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"sluice/internal/gate"
+	"sluice/internal/record"
+)
+
+// G21: whatever order reads are stored in, the newest one stands.
+func TestAnOlderReadNeverOverwrites(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	var writers sync.WaitGroup
+	for serial := int64(1); serial <= 30; serial++ {
+		writers.Go(func() {
+			c := change(7, serial)
+			c.Subject = fmt.Sprint(serial)
+			if _, err := s.SaveChange(ctx, c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	c := get[record.Change](t)(s.Change(ctx, "main~7"))
+	if c.ReadSerial != 30 || c.Subject != "30" || c.Facts.Read != 30 {
+		t.Errorf("read %d, subject %s stands", c.ReadSerial, c.Subject)
+	}
+	stale := get[bool](t)(s.SaveChange(ctx, change(7, 12)))
+	if !stale {
+		t.Error("an older read was not stale")
+	}
+}
+
+// An event is stored once, and acted on once.
+func TestEventsAreStoredOnce(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	e := record.Event{Gerrit: "main", Key: "k1", Type: "comment-added", Raw: []byte(`{"type":"comment-added"}`)}
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); !isNew {
+		t.Error("the first is not new")
+	}
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); isNew {
+		t.Error("the second is new")
+	}
+}
+
+// G23: two replicas decide on the same queue; one wins, and nothing of the other
+// one's decision is stored.
+func TestOneDecisionWins(t *testing.T) {
+	s, dsn := open(t)
+	ctx := context.Background()
+	must(t, s.EnsureQueue(ctx, "main", gate.Dependent, "", 20))
+	replicas := []interface {
+		Queue(context.Context, string) (record.Queue, error)
+		Commit(context.Context, record.Queue, gate.State, []gate.Effect) error
+	}{s, reopen(t, dsn)}
+	var won atomic.Int64
+	var deciders sync.WaitGroup
+	for i := range 20 {
+		deciders.Go(func() {
+			r := replicas[i%2]
+			for {
+				q, err := r.Queue(ctx, "main")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				st := q.State
+				item := st.NextItem
+				st.NextItem++
+				err = r.Commit(ctx, q, st, []gate.Effect{{Kind: gate.Enter, Item: item, Changes: []gate.Ref{ref(int(item))}}})
+				if errors.Is(err, record.ErrStale) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				won.Add(1)
+				return
+			}
+		})
+	}
+	deciders.Wait()
+	q := get[record.Queue](t)(s.Queue(ctx, "main"))
+	if won.Load() != 20 || q.Version != 20 || q.State.NextItem != 21 {
+		t.Errorf("%d decisions, version %d, next item %d", won.Load(), q.Version, q.State.NextItem)
+	}
+}
+
+// A command is open until it is answered; a submit's outcome is recorded once.
+func TestCommandsAndSubmissions(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	b := planned(t, s)
+	id := get[int64](t)(s.Command(ctx, "main", "pause", "", "ada", "lunch"))
+	q := get[record.Queue](t)(s.Queue(ctx, "main"))
+	facts := get[gate.Facts](t)(s.Facts(ctx, q))
+	if len(facts.Commands) != 1 || facts.Commands[0].Note.Why != "lunch" {
+		t.Fatalf("commands: %+v", facts.Commands)
+	}
+	must(t, s.Commit(ctx, q, q.State, []gate.Effect{
+		{Kind: gate.Answer, Command: id, Text: "paused"},
+		{Kind: gate.SubmitChanges, Item: 1, Buildset: b.Serial, Serial: 1, Changes: b.Changes},
+	}))
+	answer, done, err := s.Answer(ctx, id)
+	if err != nil || !done || answer != "paused" {
+		t.Errorf("answer %q %v %v", answer, done, err)
+	}
+	sub := get[record.Submission](t)(s.Submission(ctx, "main", 1, 1))
+	must(t, s.Submitted(ctx, sub, gate.SubmitOutcome{Serial: 1, Result: gate.SubmitLanded}))
+	if err := s.Submitted(ctx, sub, gate.SubmitOutcome{Serial: 1, Result: gate.SubmitMoved}); !errors.Is(err, record.ErrStale) {
+		t.Errorf("a second outcome: %v", err)
+	}
+}
+
+// The first decision of a new check knows its change and what that needs,
+// directly or not.
+func TestFactsHoldAllNeeds(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	for n := 1; n <= 4; n++ {
+		c := change(n, int64(n))
+		if n < 4 {
+			c.Facts.Needs = []gate.Need{{Kind: gate.DependsOn, ID: gate.ChangeID(fmt.Sprintf("main~%d", n+1))}}
+		}
+		get[bool](t)(s.SaveChange(ctx, c))
+	}
+	must(t, s.EnsureQueue(ctx, "check/main~1", gate.Independent, "main~1", 1))
+	facts := get[gate.Facts](t)(s.Facts(ctx, get[record.Queue](t)(s.Queue(ctx, "check/main~1"))))
+	if len(facts.Changes) != 4 {
+		t.Errorf("%d changes", len(facts.Changes))
+	}
+}
