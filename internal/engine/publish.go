@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -141,9 +143,52 @@ func (e *Engine) publishTarget(ctx context.Context, b record.Buildset, target st
 			return err
 		}
 		if done {
+			if err := e.list(ctx, b, target); err != nil {
+				return err
+			}
 			return e.export(ctx, e.firstChannel(target))
 		}
 	}
+}
+
+// PublishedList is the name of the artifact that lists what was published.
+const PublishedList = "published.json"
+
+// list writes the packages that a buildset brought into a repository as an
+// artifact of the job that published them for their tests (R54).
+func (e *Engine) list(ctx context.Context, b record.Buildset, target string) error {
+	all, err := e.Store.Packages(ctx, e.firstChannel(target), 0)
+	if err != nil {
+		return err
+	}
+	type line struct {
+		Repository   string `json:"repository"`
+		Name         string `json:"name"`
+		Version      string `json:"version"`
+		Architecture string `json:"architecture"`
+		File         string `json:"file"`
+		SHA256       string `json:"sha256"`
+		Tested       string `json:"tested_sha256"`
+		Payload      string `json:"payload_sha256"`
+		Size         int64  `json:"size"`
+	}
+	lines := []line{}
+	for _, k := range all {
+		if k.Buildset == b.ID {
+			lines = append(lines, line{k.Repository, k.Name, k.Version, k.Architecture, k.File, k.Digest, k.Tested, k.Payload, k.Size})
+		}
+	}
+	text, err := json.MarshalIndent(lines, "", "  ")
+	if err != nil {
+		return err
+	}
+	digest, size, err := e.Blobs.Put(ctx, bytes.NewReader(text), "")
+	if err != nil {
+		return fmt.Errorf("store the list of published packages: %w", err)
+	}
+	return e.Store.AddArtifact(ctx, b.ID, target, job.StagePublish, job.Artifact{
+		Kind: job.Report, File: job.File{Name: PublishedList, Digest: job.Digest(digest), Size: size},
+	})
 }
 
 // export writes the present publication of a repository as a tree.

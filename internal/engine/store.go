@@ -71,6 +71,7 @@ type Jobs interface {
 	CancelUnwanted(ctx context.Context, buildset int64) error
 	Reusable(ctx context.Context, staticKey string) ([]record.Job, error)
 	Reuse(ctx context.Context, id int64, spec job.Spec, staticKey string, from record.Job) error
+	AddArtifact(ctx context.Context, buildset int64, target string, stage job.Stage, a job.Artifact) error
 	Artifacts(ctx context.Context, jobs ...int64) ([]record.Artifact, error)
 	Claim(ctx context.Context, w record.Worker, lease string) (*record.Job, *record.Attempt, error)
 	Attempt(ctx context.Context, lease string) (record.Attempt, error)
