@@ -94,9 +94,16 @@ func detectV2() cgroupKind {
 	return cgroupKind{v2: dir, enabled: err == nil}
 }
 
-// groupPrefix begins the name of every group of this Manager, and of no other's.
-func (m *Manager) groupPrefix() string {
-	sum := sha256.Sum256([]byte(m.dir))
+// groupPrefix begins the name of every group of this Manager, and of no
+// other's: two workers in containers of one machine can have folders of the
+// same name and share the groups, so the folder's inode counts, too.
+func (m *Manager) groupPrefix() string { return GroupPrefix(m.dir) }
+
+// GroupPrefix begins the names of the control groups of the Manager that owns dir.
+func GroupPrefix(dir string) string {
+	var st unix.Stat_t
+	_ = unix.Stat(dir, &st) // a folder that is not there has no Manager
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", dir, st.Ino))
 	return "sluice-" + hex.EncodeToString(sum[:6]) + "-"
 }
 

@@ -241,8 +241,7 @@ func Left(m *sandbox.Manager) string {
 		}
 	}
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	sum := sha256.Sum256([]byte(m.Dir()))
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/sluice-" + hex.EncodeToString(sum[:6]) + "-*")
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + sandbox.GroupPrefix(m.Dir()) + "*")
 	boxes, _ := filepath.Glob(m.Dir() + "/boxes/*")
 	return fmt.Sprintf("%d processes %q, %d mounts, groups %v, boxes %v",
 		len(processes), processes, strings.Count(string(mounts), m.Dir()+"/"), groups, boxes)
