@@ -100,10 +100,10 @@ func tell(run int) []*change {
 			return err
 		}},
 		{
-			pkg: "tree", subject: "Count the runs of the demo", body: "It does not compile: a semicolon is missing.", expect: fails,
-			file: "tree.c", words: []string{"error", "expected", "before"},
+			pkg: "tree", subject: "Count the runs of the demo", body: "It does not compile: a parenthesis is not closed.", expect: fails,
+			file: "tree.c", words: []string{"expected", "before", "token"},
 			edit: func(t tree, c *change) (err error) {
-				c.line, err = t.setLine("tree.c", "  int runs", "bool needfulltree, showversion", fmt.Sprintf("  int runs = %d", run))
+				c.line, err = t.setLine("tree.c", "  int runs", "bool needfulltree, showversion", fmt.Sprintf("  int runs = (%d;", run))
 				return err
 			},
 		},
