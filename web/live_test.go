@@ -15,7 +15,8 @@ import (
 func TestNoticeUpdatesThePage(t *testing.T) {
 	f := serve(t, webtest.Busy(time.Now()))
 	p := f.open("/", laptop)
-	p.shows("testing, 2 of 10 done")
+	p.shows("testing, 2 of 10 done", "Recently")
+	p.run(`window.moved = 0; new PerformanceObserver((l) => l.getEntries().forEach((e) => window.moved += e.value)).observe({ type: "layout-shift", buffered: true })`)
 	p.run(`window.mark = document.querySelector("#item-17 .card")`)
 	f.Change(func(w *webtest.World) {
 		it := &w.Queues[0].Items[5]
@@ -24,6 +25,10 @@ func TestNoticeUpdatesThePage(t *testing.T) {
 	}, "queue main")
 	p.shows("testing, 9 of 10 done")
 	p.until(`window.mark === document.querySelector("#item-17 .card") && document.querySelectorAll("#item-17 .chip.run").length === 0`)
+
+	if moved := p.number(`window.moved`); moved > 0.02 {
+		t.Errorf("what was shown has moved about by %.3f (cumulative layout shift)", moved)
+	}
 
 	f.Change(func(w *webtest.World) { w.Queues[0].Items = w.Queues[0].Items[1:] }, "queue main")
 	p.until(`!document.body.innerText.includes("Read gzip headers with an extra field")`)

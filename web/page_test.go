@@ -177,7 +177,7 @@ func TestEveryPage(t *testing.T) {
 			"testing, 7 of 16 done", "stands behind 1044", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
 			"2 changes are being checked", "Follow 2026c", "nothing provides libonig.so.105()(64bit)", "live",
 		}},
-		{"queue", "/queue/main", []string{"6 of 8 within the window", "Greet the world by its name"}},
+		{"queue", "/queue/main", []string{"8 items, 6 within the window", "Greet the world by its name"}},
 		{"check", "/queue/check%2Fmain~1051", []string{"check/main~1051", "Follow 2026c"}},
 		{"changes", "/changes", []string{"Ship the socket unit switched off", "merged", "check"}},
 		{"change", "/change/main/1043", []string{
@@ -248,7 +248,7 @@ func TestOneClickToTheError(t *testing.T) {
 	p.run(`history.back()`)
 	p.until(`location.pathname === "/change/main/1043" && document.title.startsWith("1043 Greet")`)
 	p.run(`history.back()`)
-	p.shows("6 of 8 within the window")
+	p.shows("8 items, 6 within the window")
 	if p.number(`window.mark`) != 1 {
 		t.Error("the page was loaded anew")
 	}

@@ -95,6 +95,14 @@ function forget() {
   }
 }
 
+/** Says whether all of these addresses have been answered, or cannot be. */
+export function answered(paths: string[]): boolean {
+  return paths.every((p) => {
+    const k = all.get(p);
+    return k && (k.data.value !== undefined || k.error.value !== undefined);
+  });
+}
+
 /** How the service is: shared by the head and some pages. */
 export const useStatus = () => useResource<Status>("/api/v1/status", (n) => n.kind === "queue" || n.kind === "job" || n.kind === "change");
 

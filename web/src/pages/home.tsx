@@ -4,7 +4,7 @@ import { ItemList, QueueHead } from "../parts/item";
 import { Badge, Bar, Chips } from "../parts/state";
 import { Facts, Loaded, Subject, useTitle } from "../parts/text";
 import { Ago, Took } from "../parts/time";
-import { useResource, useStatus, type Notice } from "../store";
+import { answered, useResource, useStatus, type Notice, type Resource } from "../store";
 import { count, resultLook } from "../words";
 
 const CHECKS = 8; // running checks whose jobs are shown
@@ -17,19 +17,28 @@ export function HomePage() {
     <>
       <h1 class="away">Queues</h1>
       <Loaded of={queues}>{(all) => {
-        const full = all.filter((q) => q.items > 0 || q.paused);
-        const quiet = all.filter((q) => q.items === 0 && !q.paused);
+        const busy = all.filter(full);
+        const quiet = all.filter((q) => !full(q));
         return (
           <>
-            {full.map((q) => <OneQueue key={q.name} name={q.name} />)}
-            {quiet.length > 0 && <Quiet queues={quiet} alone={full.length === 0} fresh={changes.data.value?.length === 0} />}
+            {busy.map((q) => <OneQueue key={q.name} name={q.name} />)}
+            {quiet.length > 0 && answered(busy.map((q) => queueAddress(q.name))) && <Quiet queues={quiet} alone={busy.length === 0} fresh={changes.data.value?.length === 0} />}
             {all.length === 0 && <First />}
           </>
         );
       }}</Loaded>
-      <Loaded of={changes}>{(all) => <><Checks changes={all} /><Outcomes changes={all} /></>}</Loaded>
+      {(queues.error.value || queues.data.value) && <Below of={changes} after={(queues.data.value ?? []).filter(full).map((q) => queueAddress(q.name))} />}
     </>
   );
+}
+
+const full = (q: QueueSummary) => q.items > 0 || q.paused !== undefined;
+const queueAddress = (name: string) => `/api/v1/queues/${encodeURIComponent(name)}`;
+
+/** What stands below the queues comes once they are there, so that nothing is pushed down. */
+function Below({ of, after }: { of: Resource<ChangeSummary[]>; after: string[] }) {
+  if (!answered(after)) return null;
+  return <Loaded of={of}>{(all) => <><Checks changes={all} /><Outcomes changes={all} /></>}</Loaded>;
 }
 
 /** Says whether a notice is about a queue's items or their jobs. */
@@ -41,7 +50,7 @@ export function aboutQueue(name: string) {
 }
 
 function OneQueue({ name }: { name: string }) {
-  const queue = useResource<Queue>(`/api/v1/queues/${encodeURIComponent(name)}`, aboutQueue(name));
+  const queue = useResource<Queue>(queueAddress(name), aboutQueue(name));
   return <section class="queue"><Loaded of={queue}>{(q) => <><QueueHead queue={q} level={2} /><ItemList queue={q} /></>}</Loaded></section>;
 }
 

@@ -1,6 +1,6 @@
 // A queue as a list: who stands behind whom, and how far each has come.
 import type { Item, Queue } from "../api";
-import { itemWords, placeLook, queuePath } from "../words";
+import { count, itemWords, placeLook, queuePath } from "../words";
 import { FirstFinding } from "./finding";
 import { Badge, Bar, Chips } from "./state";
 import { Facts, Subject } from "./text";
@@ -84,8 +84,7 @@ export function QueueHead({ queue: q, level }: { queue: Queue; level: 1 | 2 }) {
     <div class="queuehead">
       <H><a href={queuePath(q.name)}>{q.name}</a></H>
       <p>
-        {q.items.length === 0 ? "empty" : `${active} of ${q.items.length} within the window`}
-        <span class="dim"> · window {q.window}</span>
+        {q.items.length === 0 ? "empty" : count(q.items.length, "item")}, {q.items.length > active ? `${active} within the window` : `window of ${q.window}`}
       </p>
       {q.paused && (
         <p class="paused"><Badge look="odd">paused</Badge> by {q.paused.who} <Ago at={q.paused.at} />: {q.paused.why}</p>

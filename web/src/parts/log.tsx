@@ -43,7 +43,7 @@ export function LogView({ job, attempt, live, findings, steps }: Props) {
   useFollow(following, setFollowing, lines, log);
   return (
     <section class="log" aria-label="Log">
-      <Tools log={log} live={live} at={from} following={following} setFollowing={setFollowing} />
+      <Tools log={log} job={job} live={live} at={from} following={following} setFollowing={setFollowing} />
       {lines > SHEET && <Sheets lines={lines} sheet={sheet} setSheet={setSheet} />}
       {log.trouble.value && <p class="logword">{log.trouble.value}</p>}
       {lines === 0 && !log.trouble.value && <p class="logword">{log.complete.value ? "The log is empty." : live ? "Nothing has been written yet." : "Loading…"}</p>}
@@ -86,7 +86,7 @@ class Block extends Component<BlockProps> {
       if (marks.steps.has(n)) kind += " step";
       if (/\berror:|\bE: |^error\b|\*\*\* .*Error/i.test(text)) kind += " err";
       else if (/\bwarning:|\bW: /i.test(text)) kind += " warn";
-      rows.push(<div class={kind} key={n}><a href={`#L${n}`}>{n}</a><span>{text}</span></div>);
+      rows.push(<div class={kind} key={n}><a href={`#L${n}`} tabIndex={-1}>{n}</a><span>{text}</span></div>);
     }
     return <div class="block" style={{ top: `${top}px` }}>{rows}</div>;
   }
@@ -152,9 +152,9 @@ function useFollow(following: boolean, set: (on: boolean) => void, lines: number
   }, [complete]);
 }
 
-interface ToolProps { log: Log; live: boolean; at: number; following: boolean; setFollowing: (on: boolean) => void }
+interface ToolProps { log: Log; job: number; live: boolean; at: number; following: boolean; setFollowing: (on: boolean) => void }
 
-function Tools({ log, live, at, following, setFollowing }: ToolProps) {
+function Tools({ log, job, live, at, following, setFollowing }: ToolProps) {
   log.version.value; // its size is shown
   const [none, setNone] = useState(false);
   const search = (word: string, step: 1 | -1) => {
@@ -168,6 +168,7 @@ function Tools({ log, live, at, following, setFollowing }: ToolProps) {
   return (
     <div class="tools">
       <h2>Log</h2>
+      {log.of.value.job > 0 && log.of.value.job !== job && <a href={`/job/${log.of.value.job}`}>of job {log.of.value.job}</a>}
       <span class="dim size">{log.lines.toLocaleString("en")} lines, {bytes(log.bytes)}</span>
       <input type="search" aria-label="Find in the log" placeholder={"Find, then Enter"} class={none ? "none" : ""}
         onInput={() => setNone(false)}
