@@ -126,6 +126,7 @@ CREATE TABLE jobs (
     ended_at     timestamptz,
     UNIQUE (buildset, name)
 );
+CREATE INDEX jobs_open ON jobs (state) WHERE state IN ('waiting', 'queued', 'running');
 CREATE INDEX jobs_queued ON jobs (priority, id) WHERE state = 'queued';
 CREATE INDEX jobs_same ON jobs (static_key) WHERE state IN ('queued', 'running') AND static_key <> '';
 CREATE INDEX jobs_reuse ON jobs (static_key, id DESC) WHERE state IN ('passed', 'not_applicable') AND reused_from IS NULL;
@@ -293,7 +294,8 @@ CREATE TABLE commands (
     why         text NOT NULL,
     at          timestamptz NOT NULL DEFAULT now(),
     answered_at timestamptz,
-    answer      text NOT NULL DEFAULT ''
+    answer      text NOT NULL DEFAULT '',
+    refused     boolean NOT NULL DEFAULT false
 );
 CREATE INDEX commands_open ON commands (queue, id) WHERE answered_at IS NULL;
 

@@ -113,6 +113,10 @@ func (s *server) command(ctx context.Context, queue, verb string, change gate.Ch
 	s.Log.Info("command", "id", id, "queue", queue, "verb", verb, "change", change, "who", who(ctx), "why", why)
 	out.Command = &id
 	out.Answer, out.Done, err = s.answer(ctx, id, "queue "+queue, changes)
+	var refused record.Refusal
+	if errors.As(err, &refused) {
+		err = &problemError{http.StatusConflict, "the gate refused", string(refused)}
+	}
 	return out, err
 }
 

@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	"sluice/internal/gate"
+	"sluice/internal/record"
 	"sluice/internal/testenv"
 )
 
@@ -134,11 +137,19 @@ func (s *site) voted(c *testenv.Pushed, want int) {
 // one reads a single value from the database.
 func one[T any](s *site, query string, args ...any) T {
 	s.t.Helper()
-	var v T
-	if err := s.db.QueryRow(context.Background(), query, args...).Scan(&v); err != nil {
-		s.t.Fatalf("%s: %v", query, err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		var v T
+		err := s.db.QueryRow(ctx, query, args...).Scan(&v)
+		if err == nil {
+			return v
+		}
+		if !s.opt.embedded || ctx.Err() != nil { // an embedded database may have been killed
+			s.t.Fatalf("%s: %v", query, err)
+		}
+		pause(ctx, 50*time.Millisecond)
 	}
-	return v
 }
 
 // inQueue waits until the changes stand in the gate's queue.
@@ -205,6 +216,11 @@ func (s *site) command(verb string, c *testenv.Pushed) string {
 	answer := ""
 	s.until("an answer to "+verb, func() string {
 		text, done, err := s.store.Answer(ctx, n)
+		var refused record.Refusal
+		if errors.As(err, &refused) {
+			answer = string(refused)
+			return ""
+		}
 		if err != nil || !done {
 			return fmt.Sprint("none yet ", err)
 		}

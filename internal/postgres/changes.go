@@ -168,9 +168,14 @@ func (s *Store) Command(ctx context.Context, queue, verb string, change gate.Cha
 	return id, err
 }
 
-// Answer gives a command's answer, and whether there is one yet.
+// Answer gives a command's answer, and whether there is one yet. A command that
+// the gate refused is a record.Refusal.
 func (s *Store) Answer(ctx context.Context, id int64) (answer string, done bool, err error) {
+	refused := false
 	err = s.pool.QueryRow(ctx, `
-		SELECT answer, answered_at IS NOT NULL FROM commands WHERE id = $1`, id).Scan(&answer, &done)
+		SELECT answer, answered_at IS NOT NULL, refused FROM commands WHERE id = $1`, id).Scan(&answer, &done, &refused)
+	if refused {
+		err = record.Refusal(answer)
+	}
 	return answer, done, err
 }

@@ -259,7 +259,7 @@ func (c *commit) apply(ctx context.Context, e gate.Effect) error {
 	case gate.Tell:
 		return c.tell(ctx, e)
 	case gate.Answer:
-		_, err := c.tx.Exec(ctx, `UPDATE commands SET answered_at = now(), answer = $2 WHERE id = $1`, e.Command, e.Text)
+		_, err := c.tx.Exec(ctx, `UPDATE commands SET answered_at = now(), answer = $2, refused = $3 WHERE id = $1`, e.Command, e.Text, e.Refused)
 		return err
 	}
 	return fmt.Errorf("no such effect %q", e.Kind)

@@ -12,6 +12,12 @@ var ErrStale = errors.New("the row has changed since it was read")
 // ErrNotFound says that no such row exists.
 var ErrNotFound = errors.New("not found")
 
+// Refusal is a command that the gate refused, in its words.
+type Refusal string
+
+// Error gives the gate's words.
+func (r Refusal) Error() string { return string(r) }
+
 // Later is an error of a task that asks for it to be done again after a while,
 // without counting as a failure.
 type Later struct {
