@@ -188,6 +188,7 @@ func TestEveryPage(t *testing.T) {
 		{"change-needs", "/change/main/1048", []string{"Depends on", "Close idle connections", "I5f0c9d33", "not found"}},
 		{"buildset", fmt.Sprintf("/buildset/%d", f.world.Queues[0].Items[3].Buildset.ID), []string{"Under test", "memcached", "Packages and base", "2.10-3+juno4"}},
 		{"job", jobPath(failed) + "#L212", []string{"build hello juno/debian-12 amd64", "build dependencies 6.1 s", "1 more finding", "3 packages read", "240 lines"}},
+		{"job-top", fmt.Sprintf("/job/%d", f.job(webtest.QueuedChange, 0).ID), []string{"build libevent juno/debian-12 amd64", "2 artifacts", "What it is given", "1 attempt"}},
 		{"repositories", "/repositories", []string{"juno/debian-12", "juno/el-9", "10 packages"}},
 		{"repository", "/repository/juno/debian-12/updates", []string{"cat > /etc/apt/sources.list.d/sluice.sources", "apt-get update", "zlib1g-dev", "1.3-2+juno1", "merged 1041 hello"}},
 		{"workers", "/workers", []string{"build-2", "silent", "heard"}},

@@ -52,6 +52,6 @@ export function Latest({ change: c }: { change: ChangeSummary }) {
   if (c.status !== "open") return <Badge look="off">{c.status}</Badge>;
   const [word, o]: [string, Outcome | undefined] = c.gate ? ["gate", c.gate] : ["check", c.check];
   if (!o) return <Badge look={c.checked ? "wait" : "off"}>{c.checked ? "not checked" : "not gated"}</Badge>;
-  if (o.present) return <Badge look="run">{word === "gate" ? "in the gate" : "being checked"}</Badge>;
+  if (o.present) return <Badge look="run">{word === "gate" ? "in the gate" : "in its check"}</Badge>;
   return <Badge look={resultLook(o.result)}>{`${word === "gate" ? "" : "check "}${o.result}`}</Badge>;
 }
