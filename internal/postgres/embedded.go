@@ -67,6 +67,9 @@ func StartEmbedded(ctx context.Context, dir string, log *slog.Logger) (*Embedded
 	if err := p.initialise(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.awaitPredecessor(ctx); err != nil {
+		return nil, err
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
 	go p.supervise(running)
@@ -140,6 +143,42 @@ func (p *Embedded) initialise(ctx context.Context) error {
 		return fmt.Errorf("make the embedded database in %s: %w: %s", p.dir, err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// awaitPredecessor waits for the server of a service that was killed: the
+// kernel has told it to end, and it still answers while it does.
+func (p *Embedded) awaitPredecessor(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		pid := p.serverRuns()
+		if pid == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another service uses the embedded database in %s: its server is process %d", p.dir, pid)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// serverRuns gives the process of a server that runs on the folder, or 0.
+func (p *Embedded) serverRuns() int {
+	text, err := os.ReadFile(filepath.Join(p.dir, "data", "postmaster.pid"))
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	if err != nil || !strings.HasPrefix(string(name), "postgres") {
+		return 0 // the file is a dead server's; its number is free, or someone else's
+	}
+	return pid
 }
 
 func (p *Embedded) command(ctx context.Context, name string, args ...string) *exec.Cmd {
