@@ -57,6 +57,7 @@ type options struct {
 	rpm         bool                  // a second target, for RPMs
 	more        string                // more of the site file
 	window      string
+	stages      string // more of the stages' rules
 }
 
 // site is one installation of sluice with its own database, projects and worker.
@@ -99,6 +100,11 @@ func newSite(t testing.TB, opt options) *site {
 		s.dsn = testenv.Postgres(t)
 	} else {
 		s.dsn = postgres.EmbeddedDSN(filepath.Join(s.dir, "data", "postgres"))
+		for _, d := range []string{s.dir, filepath.Dir(s.dir)} { // for the server's own user
+			if err := os.Chmod(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	s.worker = newWorker(s)
 	return s
@@ -254,7 +260,7 @@ pipelines:
   check: {stages: [%[13]s], votes: {passed: 1, failed: -1}}
   gate: {stages: [%[14]s], votes: {passed: 2, failed: -2}, fail_fast: true}
 stages:
-  root: {voting: true}
+  root: {voting: true}%[17]s
 queues:
   - {name: main, window: %[15]s}
 workers:
@@ -263,7 +269,7 @@ local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[2]s/export}
 %[16]s
 `, address, s.dir, g.URL, ssh, g.Gate.Name, g.Gate.Key, known, reconcile, root, rpmDist, rpmTarget, s.name,
-		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), window, s.opt.more)
+		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), window, s.opt.more, s.opt.stages)
 }
 
 // start runs the program and returns once it answers.
