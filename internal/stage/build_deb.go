@@ -51,7 +51,7 @@ type debSource struct {
 func (d debSource) dir() string { return d.name + "-" + d.upstream }
 
 func (a *attempt) buildDEB(ctx context.Context) error {
-	a.log.Step("read the source tree")
+	a.log.Step(stepTree)
 	src, err := a.readDEB(ctx)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type rpmSource struct {
 }
 
 func (a *attempt) buildRPM(ctx context.Context) error {
-	a.log.Step("read the source tree")
+	a.log.Step(stepTree)
 	src, err := a.readSpec(ctx)
 	if err != nil {
 		return err

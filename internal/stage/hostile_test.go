@@ -82,3 +82,14 @@ func TestRepositoryOutOfReach(t *testing.T) {
 		t.Errorf("%s: %s", r.Outcome, r.Cause)
 	}
 }
+
+// A worker that is too slow to have the root ready in time is no fault of the
+// change either.
+func TestSlowWorker(t *testing.T) {
+	b := newBench(t, job.DEB)
+	spec := b.build(load(t, "hello.txtar"))
+	spec.Limits.Timeout = time.Nanosecond
+	if r := b.run(spec); r.Outcome != job.Error || !strings.Contains(r.Cause, "longer than the job's time limit") {
+		t.Errorf("%s: %s", r.Outcome, r.Cause)
+	}
+}

@@ -117,7 +117,7 @@ func (a *attempt) readScripts(ctx context.Context) error {
 	if len(a.spec.Scripts) == 0 {
 		return nil
 	}
-	a.log.Step("read the source tree")
+	a.log.Step(stepTree)
 	t, err := a.readTree(ctx, func(string) bool { return false })
 	if err != nil {
 		return err

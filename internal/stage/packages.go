@@ -55,6 +55,13 @@ func (a *attempt) manager() manager {
 	return &apt{a}
 }
 
+// The steps that run nothing of the change.
+const (
+	stepTree  = "read the source tree"
+	stepRoot  = "prepare the root"
+	stepNodes = "start the nodes"
+)
+
 // ready gives the job's root with its repositories' indices on top: one layer
 // for the base distribution's, which changes seldom, one for all of them.
 func (a *attempt) ready(ctx context.Context) ([]sandbox.Layer, error) {
@@ -63,7 +70,7 @@ func (a *attempt) ready(ctx context.Context) ([]sandbox.Layer, error) {
 
 // readyWith is ready for a part of the job's repositories.
 func (a *attempt) readyWith(ctx context.Context, all []job.Repository) ([]sandbox.Layer, error) {
-	a.log.Step("prepare the root")
+	a.log.Step(stepRoot)
 	root, err := a.root(ctx)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (a *attempt) systest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.Step("start the nodes")
+	a.log.Step(stepNodes)
 	r := environment.Request{Name: s.Name, Layers: layers, Sources: a.spec.Repositories, Limits: a.spec.Limits, Log: a.log}
 	if a.trace.next != nil {
 		r.Repositories = a.trace

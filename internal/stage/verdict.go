@@ -71,6 +71,8 @@ func (a *attempt) judge(ctx context.Context, err error) *verdict {
 		return &verdict{Outcome: job.Passed}
 	case errors.As(err, &v):
 		return v
+	case context.Cause(ctx) == errTimeout && a.preparing():
+		return &verdict{Outcome: job.Error, Cause: fmt.Sprintf("the worker took longer than the job's time limit, %s, to %s", a.spec.Limits.Timeout.Round(time.Second), a.log.StepName())}
 	case context.Cause(ctx) == errTimeout:
 		return a.limited(fmt.Sprintf("stopped after %s, the job's time limit", a.spec.Limits.Timeout.Round(time.Second)))
 	case ctx.Err() != nil:
@@ -79,6 +81,16 @@ func (a *attempt) judge(ctx context.Context, err error) *verdict {
 		return a.limited(limit.Error())
 	}
 	return &verdict{Outcome: job.Error, Cause: cutText(err.Error(), 500)}
+}
+
+// preparing reports whether nothing of the change has run yet in the present
+// step: a slow worker is no fault of the change's (G12).
+func (a *attempt) preparing() bool {
+	switch a.log.StepName() {
+	case "", stepTree, stepRoot, stepNodes:
+		return true
+	}
+	return a.spec.Stage == job.StageRoot
 }
 
 // limited is the end of a job that took more than it may.
