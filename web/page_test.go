@@ -39,7 +39,17 @@ var (
 	laptop = webtest.Look{Width: 1280, Height: 800}
 	dark   = webtest.Look{Width: 1280, Height: 800, Dark: true}
 	phone  = webtest.Look{Width: 390, Height: 844, Phone: true}
+	night  = webtest.Look{Width: 390, Height: 844, Phone: true, Dark: true}
 )
+
+// looks are how every page is seen: light and dark, wide and narrow; with
+// SLUICE_TEST_FULL each with each.
+func looks() map[string]webtest.Look {
+	if os.Getenv("SLUICE_TEST_FULL") == "" {
+		return map[string]webtest.Look{"laptop": laptop, "night": night}
+	}
+	return map[string]webtest.Look{"laptop": laptop, "dark": dark, "phone": phone, "night": night}
+}
 
 // fixture is a service with a world of its own.
 type fixture struct {
@@ -194,7 +204,7 @@ func TestEveryPage(t *testing.T) {
 		{"workers", "/workers", []string{"build-2", "silent", "heard"}},
 	}
 	for _, page := range pages {
-		for look, l := range map[string]webtest.Look{"laptop": laptop, "dark": dark, "phone": phone} {
+		for look, l := range looks() {
 			t.Run(page.name+"/"+look, func(t *testing.T) {
 				p := (&fixture{f.Service, t, f.world, f.url}).open(page.path, l)
 				p.shows(page.texts...)

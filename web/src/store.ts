@@ -4,7 +4,7 @@
 // A resource is the last answer of one address of the API. While somebody shows
 // it, a notice of /api/v1/events that concerns it makes it read again: soon, but
 // not more often than each PAUSE, and one request at a time. While the page is
-// not looked at, nothing is read; what went stale is read when it is looked at
+// not looked at, nothing is read again; what went stale is read when it is looked at
 // again. While the notices are cut, all that is shown is read every POLL.
 import { signal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -71,7 +71,7 @@ function problemOf(answer: Response, body: string): Problem {
 
 function soon<T>(k: Kept<T>, wait: number) {
   k.stale = true;
-  if (k.timer || k.busy || k.users === 0 || document.hidden) return;
+  if (k.timer || k.busy || k.users === 0 || (document.hidden && k.data.peek() !== undefined)) return;
   k.timer = setTimeout(() => {
     k.timer = 0;
     if (!k.busy && k.stale && k.users > 0) void read(k);

@@ -188,7 +188,7 @@ func (b *Browser) Open(ctx context.Context, address string, look Look) (*Tab, er
 		method string
 		params any
 	}{
-		{"Page.enable", nil}, {"Runtime.enable", nil}, {"Log.enable", nil},
+		{"Page.enable", nil}, {"Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}}, {"Runtime.enable", nil}, {"Log.enable", nil},
 		{"Emulation.setDeviceMetricsOverride", map[string]any{"width": look.Width, "height": look.Height, "deviceScaleFactor": scale, "mobile": look.Phone}},
 		{"Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}},
 		{"Page.navigate", map[string]any{"url": address}},
