@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ type watcher struct {
 	d       *demo
 	all     []*change
 	byNum   map[int]*change
-	stacks  map[int]string // change → what it was last said to be tested on
+	stacks  map[int][]int  // change → the changes that it was last seen on
 	said    map[string]bool
 	serials map[string]int // repository → number of its publication
 	moved   time.Time      // when something was said last
@@ -31,7 +30,7 @@ type watcher struct {
 
 // watch follows the changes until each has an outcome, and what landed is published.
 func (d *demo) watch(ctx context.Context, all []*change) error {
-	w := &watcher{d: d, all: all, byNum: map[int]*change{}, stacks: map[int]string{}, said: map[string]bool{}, serials: map[string]int{}, moved: time.Now()}
+	w := &watcher{d: d, all: all, byNum: map[int]*change{}, stacks: map[int][]int{}, said: map[string]bool{}, serials: map[string]int{}, moved: time.Now()}
 	for _, c := range all {
 		w.byNum[c.number] = c
 	}
@@ -107,40 +106,56 @@ func (w *watcher) look(ctx context.Context) (done bool, err error) {
 
 // item says where a change stands and what its jobs found.
 func (w *watcher) item(c *change, item api.Item, numbers map[int64]int) {
-	stack := "on the branches as they are"
-	if len(item.Behind) > 0 {
-		var words []string
-		for _, id := range item.Behind {
-			words = append(words, fmt.Sprint(numbers[id]))
-		}
-		stack = "on top of " + strings.Join(words, ", ")
+	if item.Buildset == nil || item.Buildset.State == "preparing" {
+		return
 	}
-	if item.Buildset != nil && item.Buildset.State != "preparing" {
-		before, known := w.stacks[c.number]
-		switch {
-		case !known:
-			w.once("%s is tested %s", c, stack)
-		case before != stack && strings.Contains(before, "on top of"):
-			w.rebased(c, before, stack, item, numbers)
-		}
-		w.stacks[c.number] = stack
-		for _, j := range item.Buildset.Jobs {
-			w.job(c, j)
-		}
+	var stack []int
+	for _, id := range item.Behind {
+		stack = append(stack, numbers[id])
 	}
-	if item.State == "conflict" && item.Buildset != nil && item.Buildset.Conflict != nil {
-		w.once("%s does not merge %s: %s", c, stack, strings.Join(item.Buildset.Conflict.Files, ", "))
+	before, known := w.stacks[c.number]
+	w.stacks[c.number] = stack
+	conflict := item.Buildset.Conflict
+	switch {
+	case conflict != nil:
+		w.once("%s does not merge with what is ahead of it: %s", c, strings.Join(conflict.Files, ", "))
+	case !known:
+		w.once("%s is tested %s", c, onTop(stack))
+	default:
+		w.rebased(c, before, stack, item, numbers)
 	}
+	for _, j := range item.Buildset.Jobs {
+		w.job(c, j)
+	}
+}
+
+// onTop says what a change is tested on.
+func onTop(stack []int) string {
+	switch n := len(stack); {
+	case n == 0:
+		return "on the branches as they are"
+	case n > 4:
+		return fmt.Sprintf("on top of %d changes, %d to %d", n, stack[0], stack[n-1])
+	}
+	return "on top of " + numbered(stack)
+}
+
+func numbered(all []int) string {
+	var words []string
+	for _, n := range all {
+		words = append(words, fmt.Sprint(n))
+	}
+	return strings.Join(words, ", ")
 }
 
 // rebased says that a change is tested without one that fails. That those
 // ahead have landed is no news: their landing is.
-func (w *watcher) rebased(c *change, before, stack string, item api.Item, numbers map[int64]int) {
-	var without []string
-	for _, n := range strings.Split(strings.TrimPrefix(before, "on top of "), ", ") {
-		for _, other := range w.all {
-			inQueue := slices.Contains(slices.Collect(maps.Values(numbers)), other.number)
-			if fmt.Sprint(other.number) == n && inQueue && !strings.Contains(stack+",", " "+n+",") {
+func (w *watcher) rebased(c *change, before, stack []int, item api.Item, numbers map[int64]int) {
+	var without []int
+	for _, n := range before {
+		landed := w.byNum[n] != nil && w.byNum[n].told != nil && w.byNum[n].told.result == lands
+		for _, present := range numbers {
+			if present == n && !landed && !slices.Contains(stack, n) {
 				without = append(without, n)
 			}
 		}
@@ -154,7 +169,7 @@ func (w *watcher) rebased(c *change, before, stack string, item api.Item, number
 			kept++
 		}
 	}
-	w.once("%s is now tested without %s, %s (%d results kept)", c, strings.Join(without, ", "), stack, kept)
+	w.once("%s is now tested without %s, %s (%d results kept)", c, numbered(without), onTop(stack), kept)
 }
 
 // job says what is worth saying of a job that ended.
