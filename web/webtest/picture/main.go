@@ -1,7 +1,7 @@
 // Command picture takes a picture of a page of a running service in a real
 // browser: the README's is made with it, from the demo.
 //
-//	go run ./scripts/picture [-wait TEXT] [-width N] [-height N] [-dark] ADDRESS FILE.png
+//	go run ./web/webtest/picture [-wait TEXT] [-width N] [-height N] [-dark] ADDRESS FILE.png
 package main
 
 import (
