@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ type watcher struct {
 	d       *demo
 	all     []*change
 	byNum   map[int]*change
-	stacks  map[int][]int  // change → the changes that it was last seen on
+	stacks  map[int][]int // change → the changes that it was last seen on
 	said    map[string]bool
 	serials map[string]int // repository → number of its publication
 	moved   time.Time      // when something was said last
@@ -74,11 +75,6 @@ func (w *watcher) look(ctx context.Context) (done bool, err error) {
 			numbers[item.ID] = item.Changes[0].Number
 		}
 	}
-	for _, item := range queue.Items {
-		if c := w.byNum[numbers[item.ID]]; c != nil {
-			w.item(c, item, numbers)
-		}
-	}
 	changes, err := get[[]api.ChangeSummary](ctx, w.d.service, "changes?limit=100")
 	if err != nil {
 		return false, err
@@ -97,6 +93,11 @@ func (w *watcher) look(ctx context.Context) (done bool, err error) {
 	}
 	for _, c := range w.all {
 		done = done && c.told != nil
+	}
+	for _, item := range queue.Items {
+		if c := w.byNum[numbers[item.ID]]; c != nil {
+			w.item(c, item, numbers)
+		}
 	}
 	if err := w.repositories(ctx, true); err != nil || !done {
 		return false, err
@@ -152,12 +153,13 @@ func numbered(all []int) string {
 // ahead have landed is no news: their landing is.
 func (w *watcher) rebased(c *change, before, stack []int, item api.Item, numbers map[int64]int) {
 	var without []int
+	present := slices.Collect(maps.Values(numbers))
 	for _, n := range before {
-		landed := w.byNum[n] != nil && w.byNum[n].told != nil && w.byNum[n].told.result == lands
-		for _, present := range numbers {
-			if present == n && !landed && !slices.Contains(stack, n) {
-				without = append(without, n)
-			}
+		if slices.Contains(stack, n) || w.byNum[n] == nil {
+			continue
+		}
+		if told := w.byNum[n].told; told != nil && told.result != lands || told == nil && slices.Contains(present, n) {
+			without = append(without, n)
 		}
 	}
 	if len(without) == 0 {
