@@ -44,6 +44,7 @@ type Gerrit interface {
 	Review(ctx context.Context, number int, revision string, in gerrit.ReviewInput) (*gerrit.ReviewResult, error)
 	Posted(ctx context.Context, number int, effectID string) (bool, error)
 	Submit(ctx context.Context, number int, revision string) (*gerrit.SubmitResult, error)
+	Branch(ctx context.Context, project, branch string) (string, error)
 	ProjectConfig(ctx context.Context, project string) (*gerrit.ProjectConfig, error)
 	ServerVersion(ctx context.Context) (string, error)
 	BaseURL() string
@@ -78,8 +79,11 @@ type Engine struct {
 	// Observe: everything is computed and shown, nothing is voted or submitted.
 	Observe bool
 
-	archives sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
-	versions sync.Map // Gerrit's name → its version, asked once
+	preparing sync.Map // queue → *atomic.Bool: it is being prepared; true: look again
+	reads     sync.Map // gate.ChangeID → when its last read by this process began, by the database's clock
+	commits   sync.Map // "project commit" → its tree, of commits that the mirror has
+	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
+	versions  sync.Map // Gerrit's name → its version, asked once
 }
 
 // Init makes the rows that the site's configuration asks for: queues and repositories.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"sluice/internal/config"
 	"sluice/internal/gate"
@@ -18,7 +20,38 @@ import (
 // prepareQueue merges and plans what a decision asked for, one buildset after
 // the other in their order: each builds on the merge of the one that it stands
 // behind, so that its cost does not grow with its position (G8).
+//
+// Of the tasks that ask for it at once, one does the work of all: another one
+// in this process only asks it to look again, rather than wait with a worker
+// and a connection in its hands.
 func (e *Engine) prepareQueue(ctx context.Context, queue string) error {
+	again := &atomic.Bool{}
+	if running, busy := e.preparing.LoadOrStore(queue, again); busy {
+		running.(*atomic.Bool).Store(true)
+		if now, still := e.preparing.Load(queue); still && now == running {
+			return nil
+		}
+		return record.Later{After: time.Second, Why: "it has just ended"}
+	}
+	for {
+		if err := e.prepareAll(ctx, queue); err != nil {
+			e.preparing.Delete(queue)
+			return err
+		}
+		if again.Swap(false) {
+			continue
+		}
+		e.preparing.Delete(queue)
+		if !again.Load() {
+			return nil
+		}
+		if _, busy := e.preparing.LoadOrStore(queue, again); busy {
+			return nil
+		}
+	}
+}
+
+func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 	return e.Store.Locked(ctx, "prepare "+queue, func(ctx context.Context) error {
 		for {
 			todo, err := e.Store.Unprepared(ctx, queue)
@@ -155,7 +188,7 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 		return nil, err
 	}
 	if p.alreadyMerged(ctx, project, tip, own) { // a change that merged past what was tested: its tip is put through the jobs (G16)
-		tree, err := e.Git.Tree(ctx, project, tip)
+		tree, err := e.tree(ctx, project, tip)
 		p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: tip, UnderTree: tree, Commit: tip, Tree: tree})
 		return nil, err
 	}
@@ -167,7 +200,7 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 			return p.conflict(err, "a change that it depends on does not merge")
 		}
 	}
-	underTree, err := e.Git.Tree(ctx, project, under)
+	underTree, err := e.tree(ctx, project, under)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +208,7 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 	if err != nil {
 		return p.conflict(err, "")
 	}
-	tree, err := e.Git.Tree(ctx, project, commit)
+	tree, err := e.tree(ctx, project, commit)
 	p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: under, UnderTree: underTree, Commit: commit, Tree: tree})
 	return nil, err
 }
@@ -288,11 +321,13 @@ func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Con
 	return ""
 }
 
-// fetchLane has the branch's tip and the changes' commits in the mirror, and gives the tip.
+// fetchLane has the branch's tip and the changes' commits in the mirror, and
+// gives the tip. Gerrit is asked where the branch is, which is quick; only what
+// the mirror does not have is fetched.
 func (e *Engine) fetchLane(ctx context.Context, project git.Project, lane gate.Lane, refs []gate.Ref) (string, error) {
-	wanted := []string{"refs/heads/" + lane.Branch}
+	var wanted []string
 	for _, r := range refs {
-		if _, err := e.Git.Resolve(ctx, project, r.Revision); err == nil {
+		if _, err := e.tree(ctx, project, r.Revision); err == nil {
 			continue
 		}
 		c, err := e.Store.Change(ctx, r.ID)
@@ -301,14 +336,35 @@ func (e *Engine) fetchLane(ctx context.Context, project git.Project, lane gate.L
 		}
 		wanted = append(wanted, patchSetRef(c.FetchRef, r.PatchSet))
 	}
-	if _, err := e.Git.Fetch(ctx, e.Remote(project), wanted...); err != nil {
-		return "", fmt.Errorf("fetch %s: %w", project, err)
-	}
-	tip, err := e.Git.Resolve(ctx, project, "refs/heads/"+lane.Branch)
+	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, lane.Branch)
 	if err != nil {
 		return "", fmt.Errorf("branch %s of %s: %w", lane.Branch, project, err)
 	}
+	if _, err := e.tree(ctx, project, tip); err == nil && len(wanted) == 0 {
+		return tip, nil
+	}
+	wanted = append(wanted, "refs/heads/"+lane.Branch)
+	if _, err := e.Git.Fetch(ctx, e.Remote(project), wanted...); err != nil {
+		return "", fmt.Errorf("fetch %s: %w", project, err)
+	}
+	if tip, err = e.Git.Resolve(ctx, project, "refs/heads/"+lane.Branch); err != nil {
+		return "", fmt.Errorf("branch %s of %s: %w", lane.Branch, project, err)
+	}
 	return tip, nil
+}
+
+// tree gives the tree of a commit that the mirror has. Both never change, so
+// git is asked once.
+func (e *Engine) tree(ctx context.Context, project git.Project, commit string) (string, error) {
+	key := project.String() + " " + commit
+	if t, ok := e.commits.Load(key); ok {
+		return t.(string), nil
+	}
+	tree, err := e.Git.Tree(ctx, project, commit)
+	if err == nil {
+		e.commits.Store(key, tree)
+	}
+	return tree, err
 }
 
 // patchSetRef is refs/changes/34/1234/N for another N.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,16 +34,36 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	if err != nil {
 		return err
 	}
-	if ev.Change != nil && !slices.Contains(idle, ev.Type) {
-		var number int
-		if _, err := fmt.Sscanf((*ev.Change)[len(ev.Gerrit)+1:], "%d", &number); err != nil {
-			return e.Store.EventHandled(ctx, eventID, "not a change's number: "+*ev.Change)
-		}
-		if err := e.ReadChange(ctx, ev.Gerrit, number); err != nil {
-			return err
-		}
+	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.own(ev) || e.readSince(*ev.Change, ev.ReceivedAt) {
+		return e.Store.EventHandled(ctx, eventID, "")
+	}
+	if ev.Type == "ref-updated" && e.Now().Sub(ev.ReceivedAt) < echo {
+		return record.Later{After: echo, Why: "what moved a change's own ref mostly has an event of its own"}
+	}
+	name, number := split(gate.ChangeID(*ev.Change))
+	if err := e.ReadChange(ctx, name, number); err != nil {
+		return err
 	}
 	return e.Store.EventHandled(ctx, eventID, "")
+}
+
+// echo is how long the news of a change's ref waits for the event that says
+// what it was: only a move to another branch has none.
+const echo = time.Second
+
+// own reports whether an event is the gate's own comment, which changes nothing
+// that it does not know: its label is not looked at (G1).
+func (e *Engine) own(ev record.Event) bool {
+	if ev.Type != "comment-added" {
+		return false
+	}
+	var raw struct {
+		Author struct {
+			Username string `json:"username"`
+		} `json:"author"`
+	}
+	g, ok := e.Site.GerritServer(ev.Gerrit)
+	return ok && json.Unmarshal(ev.Raw, &raw) == nil && raw.Author.Username == g.User
 }
 
 // idle are the events that say nothing about whether or how a change merges (G19).
@@ -54,7 +75,7 @@ func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) 
 	if !ok {
 		return fmt.Errorf("no Gerrit %q in the site file", gerritName)
 	}
-	serial, err := e.Store.NextRead(ctx)
+	serial, at, err := e.Store.NextRead(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,7 +86,17 @@ func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) 
 	if err != nil {
 		return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
 	}
-	return e.saveChange(ctx, gerritName, server, c, serial)
+	if err := e.saveChange(ctx, gerritName, server, c, serial); err != nil {
+		return err
+	}
+	e.reads.Store(id(gerritName, number), at)
+	return nil
+}
+
+// readSince reports whether this process has read a change since an event came.
+func (e *Engine) readSince(change string, received time.Time) bool {
+	at, ok := e.reads.Load(gate.ChangeID(change))
+	return ok && at.(time.Time).After(received)
 }
 
 // gone notes that Gerrit does not have a change (any more).
@@ -120,7 +151,7 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: c.Private, Queue: r.Queue, Read: serial,
 	}
 	if checked {
-		if err := e.ensureCheck(ctx, r); err != nil {
+		if err := e.ensureCheck(ctx, r, known.ID == ""); err != nil {
 			return err
 		}
 	}
@@ -171,12 +202,14 @@ func (e *Engine) queueFor(ctx context.Context, name, branch string) (string, err
 
 // ensureCheck makes the queue in which a change is checked. The row of the
 // change has to exist first, so this stores it when it is new.
-func (e *Engine) ensureCheck(ctx context.Context, r record.Change) error {
+func (e *Engine) ensureCheck(ctx context.Context, r record.Change, isNew bool) error {
 	if r.Status != gate.Open {
 		return nil
 	}
-	if _, err := e.Store.SaveChange(ctx, r); err != nil {
-		return err
+	if isNew {
+		if _, err := e.Store.SaveChange(ctx, r); err != nil {
+			return err
+		}
 	}
 	if err := e.Store.EnsureQueue(ctx, CheckQueue(r.ID), gate.Independent, r.ID, 1); err != nil {
 		return err
@@ -264,7 +297,7 @@ func (e *Engine) readMissing(ctx context.Context, needs []gate.Need) error {
 // readAny stores a change even if no pipeline is for its project: others need it.
 func (e *Engine) readAny(ctx context.Context, gerritName string, number int) error {
 	server := e.Gerrits[gerritName]
-	serial, err := e.Store.NextRead(ctx)
+	serial, _, err := e.Store.NextRead(ctx)
 	if err != nil {
 		return err
 	}
@@ -307,7 +340,7 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 	if !ok {
 		return fmt.Errorf("no Gerrit %q in the site file", gerritName)
 	}
-	serial, err := e.Store.NextRead(ctx)
+	serial, _, err := e.Store.NextRead(ctx)
 	if err != nil {
 		return err
 	}

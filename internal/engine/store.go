@@ -25,7 +25,7 @@ type Facts interface {
 	SaveEvent(ctx context.Context, e record.Event) (isNew bool, err error)
 	Event(ctx context.Context, id int64) (record.Event, error)
 	EventHandled(ctx context.Context, id int64, cause string) error
-	NextRead(ctx context.Context) (int64, error)
+	NextRead(ctx context.Context) (serial int64, at time.Time, err error)
 	SaveChange(ctx context.Context, c record.Change) (stale bool, err error)
 	Change(ctx context.Context, id gate.ChangeID) (record.Change, error)
 	OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"sluice/internal/gate"
 	"sluice/internal/gerrit"
 	"sluice/internal/git"
@@ -34,11 +36,8 @@ func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, ser
 			return fmt.Errorf("submit item %d of %s: %w", item, queue, err)
 		}
 		out.Serial = serial
-		for _, r := range sub.Changes { // the facts before the outcome: the decision that follows sees both
-			name, number := split(r.ID)
-			if err := e.ReadChange(ctx, name, number); err != nil {
-				return err
-			}
+		if err := s.read(ctx); err != nil {
+			return err
 		}
 		err = e.Store.Submitted(ctx, sub, out)
 		if errors.Is(err, record.ErrStale) {
@@ -54,17 +53,36 @@ type submission struct {
 	sub    record.Submission
 	base   record.Base
 	landed []gate.ChangeID
+	isRead bool // the changes were read after the submit
+}
+
+// read reads the changes once more. The facts come before the outcome: the
+// decision that follows sees both.
+func (s *submission) read(ctx context.Context) error {
+	if s.isRead {
+		return nil
+	}
+	for _, r := range s.sub.Changes {
+		name, number := split(r.ID)
+		if err := s.engine.ReadChange(ctx, name, number); err != nil {
+			return err
+		}
+	}
+	s.isRead = true
+	return nil
 }
 
 func (s *submission) run(ctx context.Context) (gate.SubmitOutcome, error) {
-	changes, out, err := s.look(ctx)
-	if out != nil || err != nil {
+	var changes map[gate.ChangeID]*gerrit.Change
+	var out, moved *gate.SubmitOutcome
+	both, looking := errgroup.WithContext(ctx)
+	both.Go(func() (err error) { changes, out, err = s.look(looking); return err })
+	both.Go(func() (err error) { moved, err = s.baseMoved(looking); return err })
+	if err := both.Wait(); err != nil || out != nil {
 		return deref(out), err
 	}
-	if len(s.landed) == 0 {
-		if out, err := s.baseMoved(ctx); out != nil || err != nil {
-			return deref(out), err
-		}
+	if len(s.landed) == 0 && moved != nil {
+		return *moved, nil
 	}
 	if out, err := s.proven(ctx, changes); out != nil || err != nil {
 		return deref(out), err
@@ -85,7 +103,11 @@ func (s *submission) run(ctx context.Context) (gate.SubmitOutcome, error) {
 			return deref(out), err
 		}
 	}
-	return s.compare(ctx)
+	var result gate.SubmitOutcome
+	both, looking = errgroup.WithContext(ctx)
+	both.Go(func() (err error) { result, err = s.compare(looking); return err })
+	both.Go(func() error { return s.read(looking) })
+	return result, both.Wait()
 }
 
 func deref(o *gate.SubmitOutcome) gate.SubmitOutcome {
@@ -137,7 +159,7 @@ func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error)
 		if err != nil {
 			return nil, err
 		}
-		tree, err := s.engine.Git.Tree(ctx, project, tip)
+		tree, err := s.engine.tree(ctx, project, tip)
 		if err != nil {
 			return nil, err
 		}
@@ -275,6 +297,9 @@ func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 // treeSince looks for the tested tree on the branch, from its tip back to where
 // it was: somebody may have pushed after the submit.
 func (s *submission) treeSince(ctx context.Context, project git.Project, tip string, l record.LaneBase) (bool, error) {
+	if tree, err := s.engine.tree(ctx, project, tip); err != nil || tree == l.Tree {
+		return err == nil, err
+	}
 	for range 50 {
 		c, err := s.engine.Git.CommitInfo(ctx, project, tip)
 		if err != nil {

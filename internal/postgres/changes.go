@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,10 +50,11 @@ func (s *Store) EventHandled(ctx context.Context, id int64, cause string) error 
 	return err
 }
 
-// NextRead is the serial of a read of Gerrit that begins now (G21).
-func (s *Store) NextRead(ctx context.Context) (serial int64, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT nextval('read_serial')`).Scan(&serial)
-	return serial, err
+// NextRead is the serial of a read of Gerrit that begins now (G21), and the
+// database's time, by which events are received.
+func (s *Store) NextRead(ctx context.Context) (serial int64, at time.Time, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT nextval('read_serial'), clock_timestamp()`).Scan(&serial, &at)
+	return serial, at, err
 }
 
 const changeColumns = `id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message, owner,

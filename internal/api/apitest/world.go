@@ -166,7 +166,7 @@ func (w *World) must(err error) {
 func (w *World) Change(c record.Change) record.Change {
 	w.T.Helper()
 	ctx := context.Background()
-	serial, err := w.Store.NextRead(ctx)
+	serial, _, err := w.Store.NextRead(ctx)
 	w.must(err)
 	c.Gerrit, c.Branch, c.PatchSet, c.Status = "main", "master", max(c.PatchSet, 1), gate.Open
 	f := &c.Facts
