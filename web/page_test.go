@@ -183,8 +183,8 @@ func TestEveryPage(t *testing.T) {
 		texts      []string
 	}{
 		{"queues", "/", []string{
-			"Read gzip headers with an extra field", "failing, 6 of 11 done", "src/hello.c:7", "those behind pass it by", "passed, waits for 1042 ahead",
-			"testing, 7 of 16 done", "stands behind 1044", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
+			"Read gzip headers with an extra field", "failing, 6 of 11 done", "src/hello.c:7", "those behind pass it by", "passed, waits for #1042 ahead",
+			"testing, 7 of 16 done", "stands behind #1044", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
 			"2 changes are being checked", "Follow 2026c", "nothing provides libonig.so.105()(64bit)", "live",
 		}},
 		{"queue", "/queue/main", []string{"8 items, 6 within the window", "Greet the world by its name"}},
@@ -192,7 +192,7 @@ func TestEveryPage(t *testing.T) {
 		{"changes", "/changes", []string{"Ship the socket unit switched off", "merged", "check"}},
 		{"change", "/change/main/1043", []string{
 			"Greet the world by its name", "unknown type name ‘strng’; did you mean ‘struct’?", "line 212 of the log", "Where it is, and why",
-			"1042 is ahead and unmerged", "juno/el-9", "38 s",
+			"#1042 is ahead and unmerged", "juno/el-9", "38 s",
 		}},
 		{"change-tested", "/change/main/1045", []string{"Test repositories", "http://sluice.example.com/test/"}},
 		{"change-needs", "/change/main/1048", []string{"Depends on", "Close idle connections", "I5f0c9d33", "not found"}},
@@ -200,7 +200,7 @@ func TestEveryPage(t *testing.T) {
 		{"job", jobPath(failed) + "#L212", []string{"build hello juno/debian-12 amd64", "build dependencies 6.1 s", "1 more finding", "3 packages read", "240 lines"}},
 		{"job-top", fmt.Sprintf("/job/%d", f.job(webtest.QueuedChange, 0).ID), []string{"build libevent juno/debian-12 amd64", "2 artifacts", "What it is given", "1 attempt"}},
 		{"repositories", "/repositories", []string{"juno/debian-12", "juno/el-9", "10 packages"}},
-		{"repository", "/repository/juno/debian-12/updates", []string{"cat > /etc/apt/sources.list.d/sluice.sources", "apt-get update", "zlib1g-dev", "1.3-2+juno1", "merged 1041 hello"}},
+		{"repository", "/repository/juno/debian-12/updates", []string{"curl -fsSo /etc/apt/sources.list.d/sluice.sources http://sluice.example.com/repo/juno/debian-12/updates/sluice.sources", "apt-get update", "zlib1g-dev", "1.3-2+juno1", "merged 1041 hello"}},
 		{"workers", "/workers", []string{"build-2", "silent", "heard"}},
 	}
 	for _, page := range pages {

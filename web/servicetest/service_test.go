@@ -4,6 +4,7 @@ package servicetest
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -60,7 +61,7 @@ func TestPageOfTheRealService(t *testing.T) {
 		jobPath(s.Build.ID):                   {"built", "compile 1.0 s", "1 artifact", "1 package read"},
 		buildsetPath(s.GoodBuildset.ID):       {"Under test", "2.10-1sluice1~deb12"},
 		"/repositories":                       {"juno/debian-12", "juno/el-9"},
-		"/repository/juno/debian-12/updates":  {"Signed-By:", "apt-get update", "2.10-1sluice1~deb12"},
+		"/repository/juno/debian-12/updates":  {"curl -fsSo /etc/apt/sources.list.d/", "/sluice.sources", "apt-get update", "2.10-1sluice1~deb12"},
 		"/workers":                            {"anvil", "heard", "1.2.3"},
 		"/change/main/3":                      {"not"},
 		"/repository/juno/debian-12/nonesuch": {"no such repository"},
@@ -85,6 +86,16 @@ func TestPageOfTheRealService(t *testing.T) {
 				_ = p.Close(t.Context())
 			}
 		})
+	}
+	for _, address := range []string{"/repo/juno/debian-12/updates/sluice.sources", fmt.Sprintf("/test/%d/juno/debian-12/sluice.sources", s.GoodBuildset.ID)} {
+		answer, err := http.Get(w.URL + address) // what the page tells people to fetch
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", address, answer.Status)
+		}
 	}
 	t.Run("live", func(t *testing.T) {
 		home, log := open(t, "/", laptop), open(t, jobPath(s.Running.ID), laptop)

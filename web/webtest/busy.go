@@ -44,7 +44,7 @@ func (s *scene) item(state api.PlaceState, word string, b *api.Buildset, changes
 		c.Change.Gate = outcome
 		c.History = append([]api.ItemHistory{h}, c.History...)
 		c.Why = append(c.Why, api.PipelineReason{Pipeline: "gate", Queue: "main", Reason: api.Reason{
-			Text: fmt.Sprintf("%d is number %d of the queue main: %s", ref.Number, it.Place, word), Who: "the gate",
+			Text: fmt.Sprintf("#%d is number %d of the queue main: %s", ref.Number, it.Place, word), Who: "the gate",
 			Next: "it merges when its jobs have passed and all ahead have merged",
 		}})
 	}
@@ -74,20 +74,20 @@ func (s *scene) gate() {
 	for i := range s.of(f[0]).Why {
 		s.of(f[0]).Why[i].Reason.Children = []api.Reason{
 			{Text: "the job build hello juno/debian-12 amd64: failed", Who: "the author", Job: "build hello juno/debian-12 amd64", Next: "a new patch set takes its place"},
-			{Text: "1042 is ahead and unmerged: if it leaves, 1043 is tested again without it", Who: "the gate", Change: "main~1042"},
+			{Text: "#1042 is ahead and unmerged: if it leaves, #1043 is tested again without it", Who: "the gate", Change: "main~1042"},
 		}
 	}
 
 	c := one(s.change(1044, 2, "jq", "Keep the order of keys in --sort-keys=false", "Mira Novak"))
-	s.item("passed", "passed, waits for 1042 ahead", s.buildset("main", "testing", c, stages{"jq", deb, "uuuup"}, stages{"jq", rpm, "ppppp"}), c, 12)
+	s.item("passed", "passed, waits for #1042 ahead", s.buildset("main", "testing", c, stages{"jq", deb, "uuuup"}, stages{"jq", rpm, "ppppp"}), c, 12)
 
 	d := []api.ChangeRef{s.change(QueuedChange, 5, "libevent", "Close idle connections after their time-out", "Ada Lind"), s.change(1046, 2, "memcached", "Use the new time-out of libevent", "Ada Lind")}
 	s.item("testing", "testing 7/11", s.buildset("main", "testing", d, stages{"libevent", deb, "ppppr"}, stages{"memcached", deb, "rwwwww"}, stages{"libevent", rpm, "ppnww"}), d, 12, 14)
 
 	e := one(s.change(1047, 1, "zlib", "Drop the assembler for 68k", "Tomás Vega"))
 	conflict := s.buildset("main", "conflict", e)
-	conflict.Buildset.Conflict = &api.Conflict{Files: []string{"contrib/asm68k/longest_match.S", "debian/changelog"}, With: "main~1042", Text: "does not merge with 1042: both change debian/changelog"}
-	s.item("conflict", "conflict: with 1042", conflict, e, 12)
+	conflict.Buildset.Conflict = &api.Conflict{Files: []string{"contrib/asm68k/longest_match.S", "debian/changelog"}, With: "main~1042", Text: "does not merge with #1042: both change debian/changelog"}
+	s.item("conflict", "conflict: with #1042", conflict, e, 12)
 
 	g := one(s.change(1048, 4, "curl", "Say which certificate was refused", "Priya Anand"))
 	s.item("testing", "testing 2/10", s.buildset("main", "testing", g, stages{"curl", deb, "pprww"}, stages{"curl", rpm, "qwwww"}), g, 12, 14, 15)

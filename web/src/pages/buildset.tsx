@@ -34,7 +34,7 @@ function Whole({ of: all }: { of: Buildset }) {
         {all.changes.map((c) => <div class="what" key={c.id}><p class="title"><Subject change={c} /></p><p class="facts"><Facts change={c} /></p></div>)}
         {all.stack.length > 0 && <>
           <h3>On top of</h3>
-          <ol class="plain stack">{all.stack.map((c) => <li key={c.id}><Subject change={c} /> <span class="dim">{c.number},{c.patch_set} {c.project}</span></li>)}</ol>
+          <ol class="plain stack">{all.stack.map((c) => <li key={c.id}><Subject change={c} /> <span class="dim">#{c.number},{c.patch_set} {c.project}</span></li>)}</ol>
         </>}
       </section>
       <section class="panel"><h2>Jobs</h2><Bar jobs={b.jobs} /><JobTable jobs={b.jobs} /></section>

@@ -2,7 +2,7 @@
 import type { Buildset, BuildsetSummary, Change, ItemHistory } from "../api";
 import { BuildsetBadge, JobTable, TestRepositories } from "../parts/buildset";
 import { FirstFinding } from "../parts/finding";
-import { Badge, Bar } from "../parts/state";
+import { Badge, Bar, jobPath } from "../parts/state";
 import { Loaded, Subject, useTitle, WhyTree } from "../parts/text";
 import { Ago, Took } from "../parts/time";
 import { useResource, type Notice } from "../store";
@@ -34,10 +34,11 @@ function Whole({ change: all }: { change: Change }) {
   const c = all.change;
   const newest = all.history[0];
   const first = newest?.buildsets[0];
+  const jobs = new Map(all.history.filter((h) => !h.left_at).flatMap((h) => h.buildsets[0]?.jobs ?? []).map((j) => [j.name, jobPath(j)]));
   return (
     <>
       <div class="pagehead">
-        <p class="over"><a href={c.url}>{c.number},{c.patch_set}</a> {c.project} <span class="branch">{c.branch}</span></p>
+        <p class="over"><a href={c.url} title="Open in Gerrit">#{c.number}</a> patch set {c.patch_set} · {c.project} <span class="branch">{c.branch}</span></p>
         <h1>{c.subject}</h1>
         <p class="facts">
           <Latest change={c} />{(c.gate?.present || c.check?.present) && first ? <BuildsetBadge buildset={first} /> : null}<span>{c.owner}</span>
@@ -50,7 +51,7 @@ function Whole({ change: all }: { change: Change }) {
       {all.why.length > 0 && (
         <section class="panel">
           <h2>Where it is, and why</h2>
-          {all.why.map((w) => <div key={w.pipeline} class="pipeline"><h3>{w.pipeline}</h3><WhyTree reason={w.reason} /></div>)}
+          {all.why.map((w) => <div key={w.pipeline} class="pipeline"><h3>{w.pipeline}</h3><WhyTree reason={w.reason} of={c.id} jobs={jobs} /></div>)}
         </section>
       )}
       <Needs change={all} />
@@ -71,7 +72,7 @@ function Needs({ change: all }: { change: Change }) {
         {all.needs.map((n, i) => (
           <li key={i}>
             <span class="dim">{n.kind === "parent" ? "parent" : "Depends-On"}</span>{" "}
-            {n.change ? <><Subject change={n.change} /> <span class="dim">{n.change.number},{n.change.patch_set} {n.change.project}</span></>
+            {n.change ? <><Subject change={n.change} /> <span class="dim">#{n.change.number},{n.change.patch_set} {n.change.project}</span></>
               : n.id ? <a href={changePathOf(n.id)}>{n.id}</a> : <>{n.text} <Badge look="odd">not found</Badge></>}
           </li>
         ))}
@@ -82,7 +83,7 @@ function Needs({ change: all }: { change: Change }) {
 
 function History({ item: h, newest }: { item: ItemHistory; newest: boolean }) {
   const [first, ...older] = h.buildsets;
-  const sets = h.changes.map((c) => `${c.number},${c.patch_set}`).join(" + ");
+  const sets = h.changes.map((c) => `#${c.number},${c.patch_set}`).join(" + ");
   return (
     <section class="panel attempt">
       <div class="queuehead">

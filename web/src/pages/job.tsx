@@ -25,7 +25,7 @@ function Whole({ of: all }: { of: Job }) {
   return (
     <>
       <div class="pagehead">
-        <p class="over">{all.changes.map((c) => <span key={c.id}>{c.number},{c.patch_set} <Subject change={c} /> </span>)}</p>
+        <p class="over">{all.changes.map((c) => <span key={c.id}>#{c.number},{c.patch_set} <Subject change={c} /> </span>)}</p>
         <h1>{j.name}</h1>
         <p class="facts">
           <Badge look={jobLook(j)}>{jobWord(j.state)}{j.reused ? " before, on the same inputs" : ""}</Badge>

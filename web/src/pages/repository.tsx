@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Package, Publication, Repository } from "../api";
 import { Badge } from "../parts/state";
-import { Copyable, Loaded, snippet, useTitle } from "../parts/text";
+import { Loaded, Use, useTitle } from "../parts/text";
 import { Ago } from "../parts/time";
 import { useResource } from "../store";
 import { bytes, count } from "../words";
@@ -18,7 +18,6 @@ export function RepositoryPage({ args }: { args: string[] }) {
 
 function Whole({ of: all }: { of: Repository }) {
   const r = all.repository;
-  const update = r.format === "deb" ? "apt-get update" : "dnf makecache";
   return (
     <>
       <div class="pagehead">
@@ -26,11 +25,11 @@ function Whole({ of: all }: { of: Repository }) {
         <h1>{r.target} <span class="dim">{r.channel}</span></h1>
         <p class="facts">
           <span class={`format ${r.format}`}>{r.format}</span><span>{count(r.packages, "package")}</span>
-          {r.publication && <span>publication {r.publication.serial} <Ago at={r.publication.at} /></span>}
+          {r.publication && <span>publication {r.publication.serial}, <Ago at={r.publication.at} /></span>}
           <a href={r.address}>{r.address}</a>
         </p>
       </div>
-      <section class="panel"><h2>Use it</h2><Copyable text={snippet(all.sources, update)} label="Commands for a client" /></section>
+      <section class="panel"><h2>Use it</h2><Use sources={all.sources} address={r.address} name={r.name} /></section>
       <Packages all={all.packages} />
       <Publications all={all.publications} />
     </>

@@ -2,7 +2,7 @@
 import type { BuildsetSummary, JobSummary, TestRepository } from "../api";
 import { jobLook, jobWord, jobWords, span } from "../words";
 import { Badge, groups, jobPath } from "./state";
-import { Copyable, snippet } from "./text";
+import { Use } from "./text";
 import { Took } from "./time";
 
 /** Each job with its result and time. */
@@ -58,7 +58,7 @@ export function TestRepositories({ of }: { of: TestRepository[] }) {
       {of.map((r) => (
         <details key={r.target}>
           <summary><b>{r.target}</b> <a href={r.address}>{r.address}</a></summary>
-          <Copyable text={snippet(r.sources, r.sources.file.startsWith("/etc/apt/") ? "apt-get update" : "dnf makecache")} label={`Use the test repository of ${r.target}`} />
+          <Use sources={r.sources} address={r.address} name={`the test repository of ${r.target}`} />
         </details>
       ))}
     </section>

@@ -73,7 +73,7 @@ function Stands({ item: i, items }: { item: Item; items: Item[] }) {
   const on = items.filter((o) => i.behind.includes(o.id)).at(-1);
   if (!on) return <span class="stands">on the branch</span>;
   const number = on.changes[0]?.number;
-  return <span class="stands">stands behind {number ? <a href={`#item-${on.id}`}>{number}</a> : "a restricted change"}</span>;
+  return <span class="stands">stands behind {number ? <a href={`#item-${on.id}`}>#{number}</a> : "a restricted change"}</span>;
 }
 
 /** A queue's name and how full it is. */

@@ -64,17 +64,27 @@ function copyBySelection(text: string): boolean {
   return done;
 }
 
-/** What a client types to write the file that uses a repository. */
-export function snippet(s: Sources, after: string): string {
+/** What a client types to use a repository: fetching the file, or writing it. */
+export function Use({ sources: s, address, name }: { sources: Sources; address: string; name: string }) {
+  const deb = s.file.endsWith(".sources");
+  const after = deb ? "apt-get update" : "dnf makecache";
   const text = s.text.endsWith("\n") ? s.text : s.text + "\n";
-  return `cat > ${s.file} <<'END'\n${text}END\n${after}`;
+  return (
+    <>
+      <Copyable text={`curl -fsSo ${s.file} ${address}${deb ? "sluice.sources" : "sluice.repo"}\n${after}`} label={`Commands that use ${name}`} />
+      <details class="whole">
+        <summary>The file itself, with its key</summary>
+        <Copyable text={`cat > ${s.file} <<'END'\n${text}END\n${after}`} label={`The file that uses ${name}`} />
+      </details>
+    </>
+  );
 }
 
 /** One line about a change: its project, branch, owner. */
 export function Facts({ change: c }: { change: ChangeRef }) {
   return (
     <>
-      <a class="num" href={c.url} title="Open in Gerrit" rel="noreferrer">{c.number},{c.patch_set}</a>
+      <a class="num" href={c.url} title="Open in Gerrit" rel="noreferrer">#{c.number}</a><span>patch set {c.patch_set}</span>
       <span>{c.project}</span><span class="branch">{c.branch}</span><span>{c.owner}</span>
     </>
   );
@@ -86,16 +96,17 @@ export function Subject({ change: c }: { change: ChangeRef }) {
 }
 
 /** Why something is as it is, with the reasons below it. */
-export function WhyTree({ reason, top = true }: { reason: Reason; top?: boolean }) {
+export function WhyTree({ reason, of, jobs, top = true }: { reason: Reason; of: string; jobs: Map<string, string>; top?: boolean }) {
+  const to = reason.job ? jobs.get(reason.job) : reason.change && reason.change !== of ? changePathOf(reason.change) : undefined;
   return (
     <div class={top ? "why" : undefined}>
       <p>
-        {reason.change ? <a href={changePathOf(reason.change)}>{reason.text}</a> : reason.text}
+        {to ? <a href={to}>{reason.text}</a> : reason.text}
         {reason.who && reason.who !== "the gate" ? <span class="who">{reason.who}</span> : null}
         {reason.next ? <span class="next"><b>Next:</b> {reason.next}</span> : null}
       </p>
       {reason.children.length > 0 && (
-        <ul>{reason.children.map((r, i) => <li key={i}><WhyTree reason={r} top={false} /></li>)}</ul>
+        <ul>{reason.children.map((r, i) => <li key={i}><WhyTree reason={r} of={of} jobs={jobs} top={false} /></li>)}</ul>
       )}
     </div>
   );
