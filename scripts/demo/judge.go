@@ -239,13 +239,14 @@ func (j *judge) systest(ctx context.Context) error {
 	return nil
 }
 
+// answered looks into the log for what the scenario says of the version that
+// is now in the repository.
 func (j *judge) answered(ctx context.Context, b api.Buildset, target string) error {
-	version := ""
-	for _, p := range b.Packages {
-		if p.Target == target {
-			version = p.Version
-		}
+	r, err := get[api.Repository](ctx, j.d.service, "repositories/%s/updates", target)
+	if err != nil {
+		return err
 	}
+	version := landedVersion(r, "mini-httpd")
 	for _, job := range b.Buildset.Jobs {
 		if job.Stage != "systest" || job.Target != target {
 			continue
@@ -259,7 +260,7 @@ func (j *judge) answered(ctx context.Context, b api.Buildset, target string) err
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(string(log), "the client was answered by mini-httpd "+version) {
+		if !strings.Contains(string(log), "the client was answered by mini-httpd "+version+"\n") {
 			return fmt.Errorf("in the system test on %s the client was not answered by version %s", target, version)
 		}
 		say("judged: in the system test on %s the server's %s answered the client", target, version)
