@@ -35,11 +35,10 @@ type worker struct {
 	http *http.Client
 	stop func()
 
-	mu      sync.Mutex // guards what follows
-	held    map[string]chan struct{}
-	rules   []func(*attempt) *job.Result
-	ran     []ran
-	claimed chan<- time.Time // told of the next claim of a buildset's job
+	mu    sync.Mutex // guards what follows
+	held  map[string]chan struct{}
+	rules []func(*attempt) *job.Result
+	ran   []ran
 }
 
 // ran is one attempt that the worker was given.
@@ -125,12 +124,6 @@ func (w *worker) next(ctx context.Context) {
 		}
 		return
 	}
-	w.mu.Lock()
-	if spec.Buildset != 0 && w.claimed != nil {
-		w.claimed <- time.Now()
-		w.claimed = nil
-	}
-	w.mu.Unlock()
 	a := &attempt{w: w, spec: spec}
 	res, err := a.run(ctx)
 	if errors.Is(err, errGone) || ctx.Err() != nil {

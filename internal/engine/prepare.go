@@ -112,7 +112,13 @@ func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
 	for i, s := range p.subjects {
 		subjects[i] = s.Subject
 	}
-	return e.Store.SavePrepared(ctx, b.ID, p.base, subjects, p.findings, jobs)
+	if err := e.Store.SavePrepared(ctx, b.ID, p.base, subjects, p.findings, jobs); err != nil {
+		return err
+	}
+	if err := e.startJobs(ctx, b.ID); err != nil { // rather than wait for the task that does it, should this process die
+		e.Log.Warn("start jobs", "buildset", b.ID, "error", err)
+	}
+	return nil
 }
 
 func (p *preparation) fatal() *job.Finding {

@@ -34,7 +34,8 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	if err != nil {
 		return err
 	}
-	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.own(ev) || e.readSince(*ev.Change, ev.ReceivedAt) {
+	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.own(ev) ||
+		e.readSince(*ev.Change, ev.ReceivedAt) || e.mergedAsKnown(ctx, ev) {
 		return e.Store.EventHandled(ctx, eventID, "")
 	}
 	if ev.Type == "ref-updated" && e.Now().Sub(ev.ReceivedAt) < echo {
@@ -91,6 +92,38 @@ func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) 
 	}
 	e.reads.Store(id(gerritName, number), at)
 	return nil
+}
+
+// merged stores that Gerrit said of a change that it has merged. That is a read,
+// too; what else a merge changes (a patch set of a cherry-pick) is read on its event.
+func (e *Engine) merged(ctx context.Context, change gate.ChangeID) error {
+	serial, _, err := e.Store.NextRead(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := e.Store.Change(ctx, change)
+	if err != nil {
+		return err
+	}
+	c.Status, c.ReadSerial = gate.Merged, serial
+	c.Facts.Status, c.Facts.Ready, c.Facts.Read, c.Facts.NotReady = gate.Merged, false, serial, []string{"is merged"}
+	_, err = e.Store.SaveChange(ctx, c)
+	return err
+}
+
+// mergedAsKnown reports whether an event tells of a merge that is known, of the
+// very revision that is known.
+func (e *Engine) mergedAsKnown(ctx context.Context, ev record.Event) bool {
+	if ev.Type != "change-merged" {
+		return false
+	}
+	var raw struct {
+		PatchSet struct {
+			Revision string `json:"revision"`
+		} `json:"patchSet"`
+	}
+	c, err := e.Store.Change(ctx, gate.ChangeID(*ev.Change))
+	return err == nil && c.Status == gate.Merged && json.Unmarshal(ev.Raw, &raw) == nil && raw.PatchSet.Revision == c.Revision
 }
 
 // readSince reports whether this process has read a change since an event came.

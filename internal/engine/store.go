@@ -40,6 +40,8 @@ type Decisions interface {
 	Facts(ctx context.Context, q record.Queue) (gate.Facts, error)
 	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect) error
 	Effect(ctx context.Context, id int64) (record.Effect, error)
+	EffectBegins(ctx context.Context, id int64) (first bool, err error)
+	SubmitBegins(ctx context.Context, sub record.Submission) (first bool, err error)
 	EffectDone(ctx context.Context, id int64, message, cause string) error
 	Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error)
 	Submitted(ctx context.Context, sub record.Submission, out gate.SubmitOutcome) error

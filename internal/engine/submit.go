@@ -31,6 +31,9 @@ func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, ser
 			return err
 		}
 		s := submission{engine: e, sub: sub, base: b.Base}
+		if s.first, err = e.Store.SubmitBegins(ctx, sub); err != nil {
+			return err
+		}
 		out, err := s.run(ctx)
 		if err != nil {
 			return fmt.Errorf("submit item %d of %s: %w", item, queue, err)
@@ -54,6 +57,7 @@ type submission struct {
 	base   record.Base
 	landed []gate.ChangeID
 	isRead bool // the changes were read after the submit
+	first  bool // nobody tried before: nothing has been voted or submitted
 }
 
 // read reads the changes once more. The facts come before the outcome: the
@@ -63,6 +67,12 @@ func (s *submission) read(ctx context.Context) error {
 		return nil
 	}
 	for _, r := range s.sub.Changes {
+		if slices.Contains(s.landed, r.ID) {
+			if err := s.engine.merged(ctx, r.ID); err != nil {
+				return err
+			}
+			continue
+		}
 		name, number := split(r.ID)
 		if err := s.engine.ReadChange(ctx, name, number); err != nil {
 			return err
@@ -126,6 +136,9 @@ func (s *submission) outcome(result gate.SubmitResult, format string, args ...an
 func (s *submission) look(ctx context.Context) (map[gate.ChangeID]*gerrit.Change, *gate.SubmitOutcome, error) {
 	changes := map[gate.ChangeID]*gerrit.Change{}
 	for _, r := range s.sub.Changes {
+		if s.first && s.asTested(ctx, r) {
+			continue // Gerrit holds the vote and the submit to the revision
+		}
 		name, number := split(r.ID)
 		c, err := s.engine.Gerrits[name].Change(ctx, number)
 		if gerrit.IsNotFound(err) {
@@ -145,6 +158,13 @@ func (s *submission) look(ctx context.Context) (map[gate.ChangeID]*gerrit.Change
 		}
 	}
 	return changes, nil, nil
+}
+
+// asTested reports whether the facts that are stored say that a change is open,
+// at the revision that was tested, and has no topic.
+func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
+	c, err := s.engine.Store.Change(ctx, r.ID)
+	return err == nil && c.Status == gate.Open && c.Revision == r.Revision && c.Facts.Topic == ""
 }
 
 // baseMoved resolves the base again: each branch has to have the very tree
@@ -182,7 +202,7 @@ func (s *submission) proven(ctx context.Context, changes map[gate.ChangeID]*gerr
 			continue
 		}
 		name, number := split(r.ID)
-		if c := changes[r.ID]; c.Topic == "" && len(s.sub.Changes) == 1 && s.alone(ctx, r) {
+		if c := changes[r.ID]; (c == nil || c.Topic == "") && len(s.sub.Changes) == 1 && s.alone(ctx, r) {
 			continue
 		}
 		together, err := s.engine.Gerrits[name].SubmittedTogether(ctx, number)
@@ -222,10 +242,12 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 	name, number := split(r.ID)
 	g, _ := s.engine.Site.GerritServer(name)
 	value := s.engine.Site.Pipelines.Gate.Votes.Passed
-	if l := c.Label(g.Label); l != nil {
-		for _, v := range l.Votes {
-			if v.Own && v.Value == value {
-				return nil // voted before it was interrupted
+	if c != nil { // it was read, since an earlier try may have voted
+		if l := c.Label(g.Label); l != nil {
+			for _, v := range l.Votes {
+				if v.Own && v.Value == value {
+					return nil
+				}
 			}
 		}
 	}

@@ -26,6 +26,21 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if k := eff.Effect.Report.Kind; isCheck(eff.Queue) && (k == gate.ReportStarted || k == gate.ReportDequeued) {
 		return e.Store.EffectDone(ctx, effectID, "", "") // that a patch set is checked, or was replaced, is no news
 	}
+	if eff.Effect.Report.Kind == gate.ReportStarted {
+		if e.Now().Sub(eff.CreatedAt) < settle {
+			return record.Later{After: settle, Why: "its outcome may come at once"}
+		}
+		if still, err := e.underWay(ctx, eff); err != nil {
+			return err
+		} else if !still {
+			return e.Store.EffectDone(ctx, effectID, "", "")
+		}
+	}
+	if r := eff.Effect.Report; r.Kind == gate.ReportMerged && r.Reason == "" {
+		if b, err := e.buildsetOf(ctx, eff); err == nil && b.Base.Noop {
+			return e.Store.EffectDone(ctx, effectID, "", "") // Gerrit says itself that it has merged
+		}
+	}
 	text, err := e.message(ctx, eff)
 	if err != nil {
 		return err
@@ -33,8 +48,12 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if e.Observe {
 		return e.Store.EffectDone(ctx, effectID, text, "observe mode: said nothing")
 	}
+	first, err := e.Store.EffectBegins(ctx, effectID)
+	if err != nil {
+		return err
+	}
 	for _, ref := range eff.Effect.Changes {
-		err := e.tellChange(ctx, eff, ref, text)
+		err := e.tellChange(ctx, eff, ref, text, first)
 		if gerrit.IsTransient(err) || ctx.Err() != nil {
 			return record.Later{After: 5 * time.Second, Why: err.Error()}
 		}
@@ -46,23 +65,40 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	return e.Store.EffectDone(ctx, effectID, text, "")
 }
 
-func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text string) error {
+// settle is how long the word that tests have started waits: who is done by then
+// is told that instead.
+const settle = 2 * time.Second
+
+// underWay reports whether an item stands in its queue and is not being submitted.
+func (e *Engine) underWay(ctx context.Context, eff record.Effect) (bool, error) {
+	q, err := e.Store.Queue(ctx, eff.Queue)
+	for _, it := range q.State.Items {
+		if it.ID == eff.Effect.Item {
+			return it.Submit == nil, err
+		}
+	}
+	return false, err
+}
+
+func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text string, first bool) error {
 	name, number := split(ref.ID)
 	server := e.Gerrits[name]
 	marker := fmt.Sprintf("effect-%d", eff.ID)
-	said, err := server.Posted(ctx, number, marker)
-	if err != nil || said {
-		if gerrit.IsNotFound(err) {
-			return nil
+	if !first {
+		said, err := server.Posted(ctx, number, marker)
+		if err != nil || said {
+			if gerrit.IsNotFound(err) {
+				return nil
+			}
+			return err
 		}
-		return err
 	}
 	g, _ := e.Site.GerritServer(name)
 	in := gerrit.ReviewInput{EffectID: marker, Message: text, Attention: true}
 	if vote, ok := e.voteOf(eff); ok {
 		in.Labels = map[string]int{g.Label: vote}
 	}
-	_, err = server.Review(ctx, number, ref.Revision, in)
+	_, err := server.Review(ctx, number, ref.Revision, in)
 	if gerrit.IsConflict(err) || gerrit.IsNotFound(err) { // closed meanwhile: no vote any more, and the words still
 		in.Labels = nil
 		_, err = server.Review(ctx, number, ref.Revision, in)

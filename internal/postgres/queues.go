@@ -358,6 +358,21 @@ func (s *Store) Effect(ctx context.Context, id int64) (record.Effect, error) {
 		SELECT id, queue, effect, created_at, done_at, error, message FROM effects WHERE id = $1`, id)
 }
 
+// EffectBegins notes that an effect is carried out now; first says that nobody
+// has begun with it before.
+func (s *Store) EffectBegins(ctx context.Context, id int64) (first bool, err error) {
+	tag, err := s.pool.Exec(ctx, `UPDATE effects SET begun_at = now() WHERE id = $1 AND begun_at IS NULL`, id)
+	return tag.RowsAffected() > 0, err
+}
+
+// SubmitBegins is the same for a submission.
+func (s *Store) SubmitBegins(ctx context.Context, sub record.Submission) (first bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE submissions SET begun_at = now()
+		WHERE queue = $1 AND item = $2 AND serial = $3 AND begun_at IS NULL`, sub.Queue, sub.Item, sub.Serial)
+	return tag.RowsAffected() > 0, err
+}
+
 // EffectDone notes that an effect was carried out, or why it was given up.
 func (s *Store) EffectDone(ctx context.Context, id int64, message, cause string) error {
 	_, err := s.pool.Exec(ctx, `
