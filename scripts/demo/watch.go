@@ -123,7 +123,7 @@ func (w *watcher) item(c *change, item api.Item, numbers map[int64]int) {
 	case !known:
 		w.once("%s is tested %s", c, onTop(stack))
 	default:
-		w.rebased(c, before, stack, item, numbers)
+		w.rebased(c, before, stack, numbers)
 	}
 	for _, j := range item.Buildset.Jobs {
 		w.job(c, j)
@@ -151,7 +151,7 @@ func numbered(all []int) string {
 
 // rebased says that a change is tested without one that fails. That those
 // ahead have landed is no news: their landing is.
-func (w *watcher) rebased(c *change, before, stack []int, item api.Item, numbers map[int64]int) {
+func (w *watcher) rebased(c *change, before, stack []int, numbers map[int64]int) {
 	var without []int
 	present := slices.Collect(maps.Values(numbers))
 	for _, n := range before {
@@ -165,13 +165,7 @@ func (w *watcher) rebased(c *change, before, stack []int, item api.Item, numbers
 	if len(without) == 0 {
 		return
 	}
-	kept := 0
-	for _, j := range item.Buildset.Jobs {
-		if j.Reused {
-			kept++
-		}
-	}
-	w.once("%s is now tested without %s, %s (%d results kept)", c, numbered(without), onTop(stack), kept)
+	w.once("%s is now tested without %s, %s", c, numbered(without), onTop(stack))
 }
 
 // job says what is worth saying of a job that ended.
