@@ -176,8 +176,6 @@ func (g *cgroup) add(pid int) error {
 	return nil
 }
 
-func (g *cgroup) limitsMemory() bool { return g != nil }
-
 // count reads a number, or the number after key in a "key number" file.
 func (g *cgroup) count(name, key string) int64 {
 	b, err := os.ReadFile(g.file(name))

@@ -197,7 +197,6 @@ func (p *process) orders(binds []bind) orders {
 		Args: c.Args, Dir: c.Dir, Binds: binds,
 		Full: b.host != nil,
 		Rlimits: []rlimit{
-			{unix.RLIMIT_NPROC, uint64(b.opt.Limits.Processes)},
 			{unix.RLIMIT_FSIZE, uint64(b.opt.Limits.Disk)},
 			{unix.RLIMIT_CORE, 0},
 			{unix.RLIMIT_NOFILE, 65536},
@@ -221,8 +220,8 @@ func (p *process) orders(binds []bind) orders {
 		o.Env = append(o.Env, k+"="+v)
 	}
 	sort.Strings(o.Env)
-	if !p.group.limitsMemory() {
-		o.Rlimits = append(o.Rlimits, rlimit{unix.RLIMIT_DATA, uint64(b.opt.Limits.Memory)})
+	if p.group == nil { // else the group limits all together, and says so when the limit is reached
+		o.Rlimits = append(o.Rlimits, rlimit{unix.RLIMIT_DATA, uint64(b.opt.Limits.Memory)}, rlimit{unix.RLIMIT_NPROC, uint64(b.opt.Limits.Processes)})
 	}
 	return o
 }

@@ -65,7 +65,7 @@ var rules = []rule{
 	}},
 	{summary, "error: Bad exit status", re(`^error: Bad exit status from \S+ \((?P<section>%\w+)\)`), "rpmbuild", fixSection},
 	{cause, "File not found", re(`^(?:\s+|error: )(?P<msg>File not found: .+)$`), "rpmbuild", fixBuildRoot},
-	{cause, "scriptlet failed", re(`(?P<msg>%\S+ scriptlet failed.*)$`), "scriptlet", nil},
+	{cause, "scriptlet failed", re(`(?P<msg>%\S+ scriptlet failed.*)$`), "scriptlet", fixScriptlet},
 	{cause, "POST", re(`^(?P<msg>Error in (?:PRE|POST)\w+ scriptlet in rpm package .+)$`), "scriptlet", nil},
 	{summary, "Failed build dependencies", re(`^error: Failed build dependencies:`), "build-requires", nil},
 	{tool, "error: ", re(`^error: (?P<msg>.+)$`), "rpm", nil},
@@ -113,6 +113,16 @@ func (s *scanner) lineBefore() string {
 		return "; before that: " + cutText(p, 200)
 	}
 	return ""
+}
+
+// dnfProgress is what dnf prints of itself, with how far it is.
+var dnfProgress = re(`^\s*[A-Z][A-Za-z ]+\s*: .*\s\d+/\d+\s*$`)
+
+// fixScriptlet adds the last thing that the scriptlet said.
+func fixScriptlet(s *scanner, m map[string]string) {
+	if p := s.multi.previous; p != "" && !dnfProgress.MatchString(p) {
+		m["msg"] += "; before that: " + cutText(p, 200)
+	}
 }
 
 // fixShell refuses /bin/sh as the file of what make's own shell said.
