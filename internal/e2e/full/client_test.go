@@ -58,14 +58,14 @@ func (c *client) installs(target, version string) {
 	t := c.s.t
 	t.Helper()
 	file, script := "etc/yum.repos.d/full.repo", `dnf -q -y install greetd; rpm -q --qf "%{VERSION}-%{RELEASE} %{SIGPGP:pgpsig} %{RSAHEADER:pgpsig}\n" greetd; greetd --version`
-	sources := string(c.s.get("/repo/" + target + "/updates/sluice.repo"))
+	var sources string
 	if strings.HasPrefix(target, "juno/debian") {
 		file, script = "etc/apt/sources.list.d/full.sources", `apt-get -q -o APT::Update::Error-Mode=any update; apt-get -q -y install greetd; greetd --version`
 		sources = string(c.s.get("/repo/" + target + "/updates/sluice.sources"))
 		if !strings.Contains(sources, "Signed-By:") || strings.Contains(sources, "trusted") {
 			t.Errorf("the sources of %s are not signed:\n%s", target, sources)
 		}
-	} else if !strings.Contains(sources, "\ngpgcheck=1") || !strings.Contains(sources, "repo_gpgcheck=1") {
+	} else if sources = string(c.s.get("/repo/" + target + "/updates/sluice.repo")); !strings.Contains(sources, "\ngpgcheck=1") || !strings.Contains(sources, "repo_gpgcheck=1") {
 		t.Errorf("signatures of %s are not checked:\n%s", target, sources)
 	}
 	write(t, filepath.Join(c.root, file), sources)

@@ -40,7 +40,6 @@ type site struct {
 	db      *pgxpool.Pool
 	network *network
 	url     string
-	rpm     bool // both formats, else deb alone
 	config  string
 	serve   *process
 }
@@ -48,7 +47,7 @@ type site struct {
 // newSite prepares a site; nothing of it runs yet.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, g: testenv.Gerrit(t), dir: t.TempDir(), dsn: testenv.Postgres(t), rpm: true}
+	s := &site{t: t, g: testenv.Gerrit(t), dir: t.TempDir(), dsn: testenv.Postgres(t)}
 	s.program = filepath.Join(s.dir, "sluice")
 	build := exec.Command("go", "build", "-o", s.program, "sluice/cmd/sluice")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -54,11 +54,11 @@ func TestWholeWay(t *testing.T) {
 	}
 
 	s.serve.stop(t) // the worker lives through this
-	s.start("build: {timeout: 50s, processes: 400}, install: {timeout: 40s, processes: 400}, root: {timeout: 20m}")
+	s.start("build: {timeout: 90s, processes: 400}, install: {timeout: 80s, processes: 400}, root: {timeout: 20m}")
 	slow := s.killed(first)
 	second := s.worker("second")
 	second.start()
-	s.hostile(second)
+	s.hostile()
 	s.merged(slow)
 	s.finishedBy(slow, "second")
 

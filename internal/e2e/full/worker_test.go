@@ -78,7 +78,7 @@ mount -t tmpfs tmpfs /root
 mount -t tmpfs tmpfs /home
 mount --bind "$DIR/tmp" /tmp
 cd /
-exec env -i PATH="$PATH" /tmp/sluice worker --service "$URL" --token-file /tmp/token --dir "$SELF" --slots 4
+exec env -i PATH="$PATH" /tmp/sluice worker --service "$URL" --token-file /tmp/token --dir "$SELF" --slots 6
 `
 
 // worker prepares one; start starts it.
