@@ -127,7 +127,7 @@ func TestPushPastTheGate(t *testing.T) {
 	})
 	past := s.propose("hello", "Past the gate", map[string]string{"past": "the gate\n"})
 	s.command("dequeue", past) // so that it does not enter
-	s.g.Land(t, past.Number)
+	s.byHand(past)
 	release()
 	s.merged(c)
 	s.empty()
@@ -140,6 +140,20 @@ func TestPushPastTheGate(t *testing.T) {
 	}
 }
 
+// byHand approves and submits a change past the gate. The check's own vote, by
+// the same account, may come between the vote and the submit.
+func (s *site) byHand(c *testenv.Pushed) {
+	s.t.Helper()
+	s.g.Approve(s.t, c.Number)
+	s.until("a submit by hand", func() string {
+		s.g.Vote(s.t, c.Number, s.g.Gate, "Verified", 2)
+		if err := s.g.Submit(c.Number, s.g.Gate); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
 // A change in the queue is submitted by hand, past the gate: that is told, the
 // merged tree is put through all jobs, and published because they pass (G16).
 func TestBypass(t *testing.T) {
@@ -149,7 +163,7 @@ func TestBypass(t *testing.T) {
 	c := s.good("hello")
 	s.g.Approve(t, c.Number)
 	s.inQueue(c)
-	s.g.Land(t, c.Number)
+	s.byHand(c)
 	s.told(c, "Merged past the gate")
 	release()
 	s.told(c, "has passed all jobs")
