@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,4 +97,24 @@ func (s *service) handler() (http.Handler, error) {
 		}}
 	}
 	return api.Handler(o)
+}
+
+// waitsEnd ends, once running is over, the requests that only wait for what
+// happens: a worker's claim and its look out for a cancel, events, a log that is
+// followed. All others are carried out; a stop need not last as long as a wait.
+func waitsEnd(running context.Context, next http.Handler) http.Handler {
+	waits := func(r *http.Request) bool {
+		p := r.URL.Path
+		return p == "/worker/v1/claim" || p == "/api/v1/events" || strings.HasPrefix(p, "/worker/v1/leases/") && strings.HasSuffix(p, "/cancelled") ||
+			strings.HasPrefix(p, "/api/v1/jobs/") && strings.HasSuffix(p, "/log")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if waits(r) {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(running, cancel)()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -172,7 +172,7 @@ func (s *service) run(ctx context.Context) error {
 			s.log.Error("the engine ended", "error", err)
 		}
 	})
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
+	server := &http.Server{Handler: waitsEnd(running, handler), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)}
 	s.part(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the HTTP server ended", "error", err)
