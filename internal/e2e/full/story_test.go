@@ -33,6 +33,7 @@ func TestWholeWay(t *testing.T) {
 	s.isolated()
 	s.start("root: {timeout: 20m}")
 	first.start()
+	first.blind()
 
 	s.roots()
 	one := s.propose("full/greetd", "Package greetd", load(t, "greetd.txtar"))
@@ -58,16 +59,17 @@ func TestWholeWay(t *testing.T) {
 	slow := s.killed(first)
 	second := s.worker("second")
 	second.start()
+	second.blind()
 	s.hostile()
 	s.merged(slow)
 	s.finishedBy(slow, "second")
 
-	first.start()
+	first.start() // on the folder in which it was killed
 	s.until("the first worker is back", func() string {
-		if strings.Contains(readAll(first.log), "the worker is ready") {
-			return ""
+		if n := strings.Count(readAll(first.log), "the worker is ready"); n != 2 {
+			return fmt.Sprintf("it was ready %d times", n)
 		}
-		return "it is not ready"
+		return ""
 	})
 	if left := slices.DeleteFunc(first.left(), func(l string) bool { return strings.Contains(l, "sluice worker") || strings.Contains(l, "/tmp/sluice") }); len(left) > 0 {
 		t.Errorf("of the sandboxes of the worker that was killed this is left:\n  %s", strings.Join(left, "\n  "))

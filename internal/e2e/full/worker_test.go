@@ -108,6 +108,27 @@ func (w *worker) start() {
 	}, args...)
 }
 
+// blind makes sure that the worker sees no file of the service, of the tests or
+// of the machine's users, and that it is ready.
+func (w *worker) blind() {
+	w.s.t.Helper()
+	w.s.until("worker "+w.name+" is ready", func() string {
+		if log := readAll(w.log); !strings.Contains(log, "the worker is ready") {
+			return log
+		}
+		return ""
+	})
+	root := fmt.Sprintf("/proc/%d/root", w.cmd.Process.Pid)
+	for _, hidden := range []string{w.s.dir, w.dir, w.s.g.Gate.Key} {
+		if _, err := os.Stat(root + hidden); err == nil {
+			w.s.t.Errorf("worker %s sees %s", w.name, hidden)
+		}
+	}
+	if names, err := os.ReadFile(root + "/etc/resolv.conf"); err != nil || len(names) > 0 {
+		w.s.t.Errorf("worker %s has somebody to ask for names: %v %s", w.name, err, names)
+	}
+}
+
 // processes are those that have to do with the worker: they were told of its
 // folder, or have mounts from there. A box and a node show it in their root.
 func (w *worker) processes() []string {
