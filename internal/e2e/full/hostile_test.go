@@ -76,12 +76,12 @@ func (s *site) harms() []harm {
 		{"install-stays", "", stays, "", evil},
 		{"install-forks", "", forks, "400 processes", evil},
 		{"install-hangs", "", "echo waiting for the sun; sleep 1000", "stopped after 1m20s", evil},
-		{"install-prints", "", "yes this goes on and on, and nobody reads it | head -c 100000000; echo the true cause >&2; exit 3", "the true cause", evil},
+		{"install-prints", "", "yes this goes on and on, and nobody reads it | head -c 100000000; echo; echo the true cause >&2; exit 3", "the true cause", evil},
 		{"rpm-build-network", network, "", "Network is unreachable", evilRPM},
 		{"rpm-build-hangs", "echo waiting for the moon; sleep 1000", "", "stopped after 1m30s", evilRPM},
 		{"rpm-post-files", "", files, "No such file or directory", evilRPM},
 		{"rpm-post-stays", "", stays, "", evilRPM},
-		{"rpm-post-forks", "", forks, "400 processes", evilRPM},
+		{"rpm-post-forks", "", forks, "fork: Resource temporarily unavailable", evilRPM},
 	}
 }
 
