@@ -114,7 +114,7 @@ func (w *worker) blind() {
 	w.s.t.Helper()
 	w.s.until("worker "+w.name+" is ready", func() string {
 		if log := readAll(w.log); !strings.Contains(log, "the worker is ready") {
-			return log
+			return "it is not, and says: " + log
 		}
 		return ""
 	})
