@@ -213,7 +213,7 @@ func (s *service) rootsMade(ctx context.Context) error {
 		}
 		if left != said {
 			if said, quiet = left, time.Now(); left > 0 {
-				say("roots are being made (build, install and node for each dist): %d to go", left)
+				say("%d jobs to go: roots for builds, installs and nodes are made once, and an earlier run may have left some", left)
 			}
 		}
 		if time.Since(quiet) > patience {
