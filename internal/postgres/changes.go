@@ -80,7 +80,7 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		if known && c.Facts.MergedTree == "" {
 			c.Facts.MergedTree = old.Facts.MergedTree
 		}
-		if err := upsertChange(ctx, tx, c); err != nil {
+		if stale, err = upsertChange(ctx, tx, c); stale || err != nil {
 			return err
 		}
 		queues, err := scalars[string](ctx, tx, `
@@ -103,8 +103,9 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 	return stale, err
 }
 
-func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) error {
-	_, err := tx.Exec(ctx, `
+// upsertChange stores a read; stale: a later one came first, of a change that was new to both.
+func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) (stale bool, err error) {
+	tag, err := tx.Exec(ctx, `
 		INSERT INTO changes (id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message,
 			owner, author, author_date, fetch_ref, status, queue, checked, facts, read_serial, url, updated_at, read_at)
 		VALUES (@id, @gerrit, @number, @project, @branch, @change_key, @patch_set, @revision, @subject, @message,
@@ -115,7 +116,8 @@ func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) error {
 			message = excluded.message, owner = excluded.owner, author = excluded.author,
 			author_date = excluded.author_date, fetch_ref = excluded.fetch_ref, status = excluded.status,
 			queue = excluded.queue, checked = excluded.checked, facts = excluded.facts,
-			read_serial = excluded.read_serial, url = excluded.url, updated_at = excluded.updated_at, read_at = now()`,
+			read_serial = excluded.read_serial, url = excluded.url, updated_at = excluded.updated_at, read_at = now()
+		WHERE changes.read_serial <= excluded.read_serial`,
 		pgx.NamedArgs{
 			"id": c.ID, "gerrit": c.Gerrit, "number": c.Number, "project": c.Project, "branch": c.Branch,
 			"change_key": c.ChangeKey, "patch_set": c.PatchSet, "revision": c.Revision, "subject": c.Subject,
@@ -123,7 +125,7 @@ func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) error {
 			"fetch_ref": c.FetchRef, "status": c.Status, "queue": c.Queue, "checked": c.Checked, "facts": c.Facts,
 			"read_serial": c.ReadSerial, "url": c.URL, "updated_at": c.UpdatedAt,
 		})
-	return err
+	return err == nil && tag.RowsAffected() == 0, err
 }
 
 // Change gives what was last read of a change.
