@@ -366,6 +366,11 @@ func split(c gate.ChangeID) (gerritName string, number int) {
 	return s, 0
 }
 
+// settled is how long after a change was touched a read of it counts as the
+// last word: Gerrit's times are whole seconds, so that two touches can have one
+// time, and its clock is not the database's.
+const settled = 5 * time.Minute
+
 // Reconcile asks Gerrit what is true and acts on that: every open change, and
 // every change that was open when it was last read (G21).
 func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
@@ -393,7 +398,8 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 		c := &open[i]
 		k, have := unseen[c.Number]
 		delete(unseen, c.Number)
-		if have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision && e.Now().Sub(k.ReadAt) < time.Hour {
+		same := have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision
+		if same && k.ReadAt.Sub(c.Updated) > settled && e.Now().Sub(k.ReadAt) < time.Hour {
 			continue
 		}
 		if err := e.saveChange(ctx, gerritName, server, c, serial); err != nil {

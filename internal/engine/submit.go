@@ -260,11 +260,32 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 	return err
 }
 
+// voteLost reports whether the gate's own vote is not there any more, and gives it again.
+func (s *submission) voteLost(ctx context.Context, r gate.Ref) bool {
+	name, number := split(r.ID)
+	g, _ := s.engine.Site.GerritServer(name)
+	c, err := s.engine.Gerrits[name].Change(ctx, number)
+	if err != nil || !c.Open() || c.Revision != r.Revision {
+		return false
+	}
+	if l := c.Label(g.Label); l != nil {
+		for _, v := range l.Votes {
+			if v.Own && v.Value == s.engine.Site.Pipelines.Gate.Votes.Passed {
+				return false
+			}
+		}
+	}
+	return s.vote(ctx, r, c) == nil
+}
+
 // one submits one change. A refusal is final only if the facts, read again,
 // show nothing newer (G17).
 func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, error) {
 	name, number := split(r.ID)
 	_, err := s.engine.Gerrits[name].Submit(ctx, number, r.Revision)
+	if gerrit.IsConflict(err) && s.voteLost(ctx, r) { // a check's vote, by the same account, came between
+		_, err = s.engine.Gerrits[name].Submit(ctx, number, r.Revision)
+	}
 	if err == nil {
 		s.landed = append(s.landed, r.ID)
 		return nil, nil

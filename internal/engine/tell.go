@@ -95,7 +95,7 @@ func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref
 	}
 	g, _ := e.Site.GerritServer(name)
 	in := gerrit.ReviewInput{EffectID: marker, Message: text, Attention: true}
-	if vote, ok := e.voteOf(eff); ok {
+	if vote, ok := e.voteOf(eff); ok && !(isCheck(eff.Queue) && e.gated(ctx, ref.ID)) {
 		in.Labels = map[string]int{g.Label: vote}
 	}
 	_, err := server.Review(ctx, number, ref.Revision, in)
@@ -107,6 +107,27 @@ func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref
 		}
 	}
 	return err
+}
+
+// gated reports whether a change stands in a gate or has merged: a check says
+// no more than words of it then, lest it take the gate's vote away.
+func (e *Engine) gated(ctx context.Context, change gate.ChangeID) bool {
+	c, err := e.Store.Change(ctx, change)
+	if err != nil || c.Status != gate.Open {
+		return err == nil
+	}
+	q, err := e.Store.Queue(ctx, c.Queue)
+	if err != nil {
+		return false
+	}
+	for _, it := range q.State.Items {
+		for _, r := range it.Changes {
+			if r.ID == change {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // voteOf gives the vote that goes with a report, if there is one.
