@@ -19,7 +19,7 @@ func TestBadInput(t *testing.T) {
 		{"hello", "Break the package file", map[string]string{".sluice.yaml": "version: derived\ntests:\n  instal: [x.sh]\n"}, nil, []string{".sluice.yaml:3", "instal"}},
 		{"hello", "Add an archive", map[string]string{"hello-1.0.tar.gz": "\x1f\x8b\x08\x00binary"}, nil, []string{"hello-1.0.tar.gz"}},
 		{"hello", "Break the control file", map[string]string{"debian/control": "Source: hello\nno colon here\n"}, nil, []string{"debian/control"}},
-		{"corrupt", "Make a corrupt package", map[string]string{"outcome": "build corrupt\n"}, nil, []string{"corrupt_1.0-1sluice1~deb12_all.deb"}},
+		{"corrupt", "Make a corrupt package", map[string]string{"outcome": "build corrupt\n"}, nil, []string{"corrupt_1.0-1+sluice1~deb12_all.deb"}},
 	} {
 		p := s.propose(c.name, c.message, c.tree)
 		s.voted(p, -1)

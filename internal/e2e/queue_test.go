@@ -193,7 +193,7 @@ func TestChain(t *testing.T) {
 	s.merged(parent, child)
 	s.empty()
 	pkg, _ := s.released("hello")
-	if pkg["Version"] != "1.0-1sluice2~deb12" {
+	if pkg["Version"] != "1.0-1+sluice2~deb12" {
 		t.Errorf("the second of two versions in flight is %s", pkg["Version"])
 	}
 }

@@ -31,7 +31,7 @@ func TestGoodChange(t *testing.T) {
 		t.Errorf("the gate's vote is %+d", got)
 	}
 	pkg, ok := s.released("hello")
-	if !ok || pkg["Version"] != "1.0-1sluice1~deb12" {
+	if !ok || pkg["Version"] != "1.0-1+sluice1~deb12" {
 		t.Fatalf("released is %v", pkg)
 	}
 	status, bytes := s.get("/repo/juno/debian-12/updates/" + pkg["Filename"])

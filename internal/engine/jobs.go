@@ -296,7 +296,7 @@ func (e *Engine) repositories(ctx context.Context, b record.Buildset, j record.J
 
 func (e *Engine) repository(f job.Format, codename string, kind job.RepositoryKind, name, path, key string) job.Repository {
 	// What is released here comes before the base, whatever its version: Debian's
-	// rebuild 3+b1 sorts above 3sluice1. Below 1000, nothing is downgraded for it.
+	// rebuild 3+b1 sorts above 3+sluice1. Below 1000, nothing is downgraded for it.
 	r := job.Repository{Kind: kind, Name: name, Path: path, Format: f, Key: key, Priority: 990}
 	if f == job.DEB {
 		r.Suite, r.Components = codename, []string{"main"}

@@ -129,7 +129,7 @@ type Source struct {
 type Version struct {
 	// Declared: the tree's own version is used as it is. Otherwise Full is derived.
 	Declared bool   `json:"declared"`
-	Full     string `json:"full"`              // deb: "1:2.10-3sluice4~deb12"; rpm: "1:2.10-4"
+	Full     string `json:"full"`              // deb: "1:2.10-3+sluice4~deb12"; rpm: "1:2.10-4"
 	Release  string `json:"release,omitempty"` // rpm: the Release tag without %dist
 }
 

@@ -14,8 +14,8 @@ import (
 // one changelog line. With the count N (1 for the first that lands or stands
 // in the queue for this version of the tree, then 2, …):
 //
-//	deb  1:2.10-3   →  1:2.10-3sluiceN~deb12     (SUFFIX deb12)
-//	deb  2.10       →  2.10sluiceN~deb12         (native: no revision to add to)
+//	deb  1:2.10-3   →  1:2.10-3+sluiceN~deb12     (SUFFIX deb12)
+//	deb  2.10       →  2.10+sluiceN~deb12         (native: no revision to add to)
 //	rpm  1:2.10-3   →  1:2.10-3.N                (Release: 3.N%{?dist})
 //
 // The result is newer than the tree's own version and than every smaller count,
@@ -42,7 +42,7 @@ type Derivation struct {
 
 // Derived is a derived version.
 type Derived struct {
-	Full    string // deb: "1:2.10-3sluice4~deb12"; rpm: "1:2.10-3.4"
+	Full    string // deb: "1:2.10-3+sluice4~deb12"; rpm: "1:2.10-3.4"
 	Release string // rpm: "3.4", for Release: 3.4%{?dist}; deb: ""
 }
 
@@ -50,7 +50,7 @@ var (
 	debTree = regexp.MustCompile(`^([0-9]+:)?[0-9][A-Za-z0-9.+~:-]*$`)
 	rpmTree = regexp.MustCompile(`^([0-9]+:)?([A-Za-z0-9._+~^]+)-([A-Za-z0-9._+~^]+)$`)
 	suffix  = regexp.MustCompile(`^[a-z0-9]+$`)
-	counted = regexp.MustCompile(`^(.*)sluice([0-9]+)(~[a-z0-9]+)?$`)
+	counted = regexp.MustCompile(`^(.*)\+sluice([0-9]+)(~[a-z0-9]+)?$`)
 )
 
 // DeriveVersion derives the version of a build.
@@ -70,7 +70,7 @@ func DeriveVersion(d Derivation) (Derived, error) {
 			return fail("suffix %q: lowercase letters and digits are wanted", d.Suffix)
 		}
 		tree, _, _ := ParseDerived(DEB, d.Tree)
-		return Derived{Full: fmt.Sprintf("%ssluice%d~%s", tree, d.Count, d.Suffix)}, nil
+		return Derived{Full: fmt.Sprintf("%s+sluice%d~%s", tree, d.Count, d.Suffix)}, nil
 	case RPM:
 		m := rpmTree.FindStringSubmatch(d.Tree)
 		if m == nil {

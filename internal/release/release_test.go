@@ -79,8 +79,8 @@ func TestCounts(t *testing.T) {
 		want     int
 	}{
 		{"deb", "2.10-3", nil, 1},
-		{"deb", "2.10-3", []string{"2.10-3sluice1~deb12", "2.10-3sluice2~deb12", "2.10-2sluice9~deb12", "2.10-3"}, 3},
-		{"deb", "2.10-3sluice2~deb12", []string{"2.10-3sluice2~deb12"}, 3},
+		{"deb", "2.10-3", []string{"2.10-3+sluice1~deb12", "2.10-3+sluice2~deb12", "2.10-2+sluice9~deb12", "2.10-3"}, 3},
+		{"deb", "2.10-3+sluice2~deb12", []string{"2.10-3+sluice2~deb12"}, 3},
 		{"rpm", "1:2.10-3", []string{"1:2.10-3.1", "1:2.10-3.12", "1:2.10-2.30", "2.10-3.40"}, 13},
 	} {
 		if got := release.NextCount(c.format, c.tree, c.versions); got != c.want {

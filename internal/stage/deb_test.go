@@ -42,9 +42,9 @@ func derived(s job.Spec, v string) job.Spec {
 
 func TestDerivedDEB(t *testing.T) {
 	b := newBench(t, job.DEB)
-	spec := derived(b.build(load(t, "hello.txtar")), "2.10-1sluice4~deb12")
+	spec := derived(b.build(load(t, "hello.txtar")), "2.10-1+sluice4~deb12")
 	first := b.passes(spec)
-	if artifacts(first)["hello_2.10-1sluice4~deb12_amd64.deb"] == "" {
+	if artifacts(first)["hello_2.10-1+sluice4~deb12_amd64.deb"] == "" {
 		t.Errorf("the derived version is not built: %v", artifacts(first))
 	}
 	if !strings.Contains(b.log, "  * Greet more warmly\n\n    People asked for it") || strings.Contains(b.log, "Change-Id") {
@@ -53,7 +53,7 @@ func TestDerivedDEB(t *testing.T) {
 	// The tree has its patches applied, and changes the program under the same
 	// upstream version: the released tarball stays, the change becomes a patch.
 	changed := load(t, "hello.txtar").edit(t, "words.h", "hello, world", "hello, patched world").edit(t, "hello.c", "return 0", "return 0 + 0")
-	next := derived(b.build(changed), "2.10-1sluice5~deb12")
+	next := derived(b.build(changed), "2.10-1+sluice5~deb12")
 	next.Repositories = append(slices.Clone(b.repos), b.repository(job.Released, "released", 600, first))
 	second := b.passes(next)
 	if x, y := artifacts(first)["hello_2.10.orig.tar.gz"], artifacts(second)["hello_2.10.orig.tar.gz"]; x != y {
@@ -144,7 +144,7 @@ func TestInstallDEB(t *testing.T) {
 	t.Run("upgrade", func(t *testing.T) {
 		b := *b
 		b.t = t
-		next := b.passes(derived(b.build(tr), "2.10-1sluice1~deb12"))
+		next := b.passes(derived(b.build(tr), "2.10-1+sluice1~deb12"))
 		up := b.installs(tr, next, b.repository(job.Released, "released", 600, built))
 		up.Stage, up.Released = job.StageUpgrade, map[string]string{"hello": "2.10-1", "hello-data": "2.10-1"}
 		b.passes(up)

@@ -53,7 +53,7 @@ func plan(arch string) []record.NewJob {
 			Name: name, Stage: stage, Package: "hello", Target: Deb, Architecture: arch, Voting: voting, MaxAttempts: 3, Needs: needs,
 			Spec: job.Spec{
 				Stage: stage, Name: name, Package: "hello", Target: target, Source: &job.Source{Project: "main/packages/hello", Tree: digits(3, 40)},
-				Version: &job.Version{Full: "2.10-1sluice1~deb12"}, Limits: job.Limits{Timeout: time.Hour},
+				Version: &job.Version{Full: "2.10-1+sluice1~deb12"}, Limits: job.Limits{Timeout: time.Hour},
 				Repositories: []job.Repository{{Kind: job.Upstream, Name: "debian-bookworm", Path: "/upstream/debian/0/amd64/", Format: job.DEB, Key: "SECRET KEY TEXT"}},
 			},
 		}
@@ -89,7 +89,7 @@ func (w *World) Seed() *Seeded {
 	s.Checked = w.Change(record.Change{Number: 4, Project: "packages/other", Subject: "Not approved", Queue: "main",
 		Facts: gate.Change{NotReady: []string{"needs Code-Review +2"}, Needs: []gate.Need{{Kind: gate.DependsOn, Text: "Inowhere"}}}})
 	w.must(w.Store.EnsureQueue(context.Background(), "check/main~4", gate.Independent, "main~4", 1))
-	packages := []record.Subject{{Package: "hello", Project: "packages/hello", Target: Deb, Format: job.DEB, Version: "2.10-1sluice1~deb12", Binaries: []string{"hello"}}}
+	packages := []record.Subject{{Package: "hello", Project: "packages/hello", Target: Deb, Format: job.DEB, Version: "2.10-1+sluice1~deb12", Binaries: []string{"hello"}}}
 	for _, b := range w.Prepare("main", packages, plan("amd64")...) {
 		switch b.Changes[0].Number {
 		case 1:
@@ -113,11 +113,11 @@ func (w *World) good(s *Seeded) {
 	lease := w.Claim()
 	w.Log(lease, 0, "building\n")
 	w.Log(lease, 9, "built\n")
-	s.Deb = w.File(debtest.Build(w.T, w.T.TempDir(), debtest.Package{Name: "hello", Version: "2.10-1sluice1~deb12"}), job.BinaryPackage)
+	s.Deb = w.File(debtest.Build(w.T, w.T.TempDir(), debtest.Package{Name: "hello", Version: "2.10-1+sluice1~deb12"}), job.BinaryPackage)
 	w.Finish(lease, job.Result{
 		Outcome: job.Passed, Artifacts: []job.Artifact{s.Deb}, Steps: []job.Step{{Name: "compile", LogLine: 1, Elapsed: time.Second}},
 		Trace: job.Trace{Served: map[string]job.Served{"libc6": {Version: "2.36", Digest: job.Digest(digits(9, 64)), Repository: "debian-bookworm"}}, Asked: []string{"debhelper"}},
-	}, map[string]*record.PackageInfo{s.Deb.Name: {Name: "hello", Version: "2.10-1sluice1~deb12", Architecture: "all", Source: "hello", SourceVersion: "2.10-1sluice1~deb12"}})
+	}, map[string]*record.PackageInfo{s.Deb.Name: {Name: "hello", Version: "2.10-1+sluice1~deb12", Architecture: "all", Source: "hello", SourceVersion: "2.10-1+sluice1~deb12"}})
 	s.Publish = w.Start(s.GoodBuildset, job.StagePublish)
 	manifest, err := w.Publisher.BuildTest(context.Background(), engine.TestRequest{
 		Format: job.DEB, Codename: "bookworm", Architectures: []string{"amd64"}, Origin: engine.TestOrigin(s.GoodBuildset.ID), Label: "test",

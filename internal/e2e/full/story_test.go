@@ -23,7 +23,7 @@ var formats = []struct {
 	target   string
 	versions []string
 }{
-	{"juno/debian-12", []string{"1.0-1sluice1~deb12", "1.0-1sluice2~deb12"}},
+	{"juno/debian-12", []string{"1.0-1+sluice1~deb12", "1.0-1+sluice2~deb12"}},
 	{"juno/rb-12", []string{"1.0-1.1.rb12", "1.0-1.2.rb12"}},
 }
 
