@@ -333,6 +333,11 @@ func (c *commit) publish(ctx context.Context, e gate.Effect) error {
 	if err != nil {
 		return err
 	}
+	// What it still runs decides nothing any more, and holds up nobody behind it.
+	if _, err := c.tx.Exec(ctx, `
+		UPDATE jobs SET priority = greatest(priority, 150) WHERE buildset = $1 AND state IN ('waiting', 'queued')`, id); err != nil {
+		return err
+	}
 	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskPublish, ID: id})
 }
 
