@@ -193,14 +193,14 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 	if err != nil {
 		return nil, err
 	}
-	if p.alreadyMerged(ctx, project, tip, own) { // a change that merged past what was tested: its tip is put through the jobs (G16)
+	if p.alreadyMerged(ctx, own) { // a change that merged past what was tested: its tip is put through the jobs (G16)
 		tree, err := e.tree(ctx, project, tip)
 		p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: tip, UnderTree: tree, Commit: tip, Tree: tree})
 		return nil, err
 	}
 	under := tip
 	if len(stack) > 0 {
-		if l := p.nearest(lane); l != nil && p.buildset.Queue != "" && len(p.buildset.StackItems) > 0 {
+		if l := p.nearest(lane); l != nil && len(p.buildset.StackItems) > 0 {
 			under = l.Commit
 		} else if under, err = p.mergeOnto(ctx, project, tip, stack, nil); err != nil {
 			return p.conflict(err, "a change that it depends on does not merge")
@@ -219,7 +219,7 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 	return nil, err
 }
 
-func (p *preparation) alreadyMerged(ctx context.Context, project git.Project, tip string, own []gate.Ref) bool {
+func (p *preparation) alreadyMerged(ctx context.Context, own []gate.Ref) bool {
 	for _, r := range own {
 		c, err := p.engine.Store.Change(ctx, r.ID)
 		if err != nil || c.Status != gate.Merged {

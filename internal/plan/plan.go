@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"time"
 
 	"sluice/internal/job"
 	"sluice/internal/record"
@@ -230,9 +229,4 @@ func sorted(ids []int64) []int64 {
 	out := slices.Clone(ids)
 	sort.Slice(out, func(i, k int) bool { return out[i] < out[k] })
 	return out
-}
-
-// DefaultLimits bound what a site does not.
-func DefaultLimits() job.Limits {
-	return job.Limits{Timeout: time.Hour, LogBytes: 20 << 20, Processes: 4096}
 }

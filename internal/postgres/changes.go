@@ -133,12 +133,6 @@ func (s *Store) Change(ctx context.Context, id gate.ChangeID) (record.Change, er
 	return one[record.Change](ctx, s.pool, `SELECT `+changeColumns+` FROM changes WHERE id = $1`, id)
 }
 
-// ChangesByKey gives the changes of a Gerrit with a Change-Id.
-func (s *Store) ChangesByKey(ctx context.Context, gerrit, key string) ([]record.Change, error) {
-	return collect[record.Change](ctx, s.pool, `
-		SELECT `+changeColumns+` FROM changes WHERE gerrit = $1 AND change_key = $2 ORDER BY number`, gerrit, key)
-}
-
 // OpenChanges gives every change of a Gerrit that was open when it was last read.
 func (s *Store) OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error) {
 	return collect[record.Change](ctx, s.pool, `

@@ -441,11 +441,3 @@ func (s *Store) RetryJob(ctx context.Context, id int64) error {
 		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskRelease, ID: *j.Buildset})
 	})
 }
-
-// Idle reports, per stage, how many jobs are waiting for a worker and running.
-func (s *Store) Idle(ctx context.Context) (queued, running int, err error) {
-	err = s.pool.QueryRow(ctx, `
-		SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running')
-		FROM jobs WHERE state IN ('queued', 'running')`).Scan(&queued, &running)
-	return queued, running, err
-}

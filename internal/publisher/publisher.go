@@ -5,7 +5,6 @@ package publisher
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
@@ -189,8 +188,3 @@ func row(k release.Package, r engine.ReleaseRequest) record.Package {
 
 // check that the service can be what the engine asks for.
 var _ engine.Publisher = (*Publisher)(nil)
-
-// Fingerprints names the keys, for people.
-func (p *Publisher) Fingerprints() string {
-	return fmt.Sprintf("release %s, test %s", p.Release, p.Test)
-}
