@@ -472,16 +472,31 @@ type Attempt struct {
 // AttemptState defines model for Attempt.State.
 type AttemptState string
 
+// BranchBase defines model for BranchBase.
+type BranchBase struct {
+	Branch string `json:"branch"`
+
+	// Commit Speculative commit, with the changes.
+	Commit  string `json:"commit"`
+	Project string `json:"project"`
+
+	// Tip Commit of the branch.
+	Tip string `json:"tip"`
+
+	// Tree Its tree.
+	Tree string `json:"tree"`
+}
+
 // Buildset defines model for Buildset.
 type Buildset struct {
 	// Ahead Buildsets whose test repositories are added.
 	Ahead    []int64         `json:"ahead"`
+	Branches []BranchBase    `json:"branches"`
 	Buildset BuildsetSummary `json:"buildset"`
 
 	// Changes Under test.
 	Changes      []ChangeRef         `json:"changes"`
 	Item         int64               `json:"item"`
-	Lanes        []LaneBase          `json:"lanes"`
 	Packages     []Subject           `json:"packages"`
 	Pipeline     BuildsetPipeline    `json:"pipeline"`
 	Publications []PinnedPublication `json:"publications"`
@@ -778,21 +793,6 @@ type JobSummary struct {
 
 	// Word The state in words: "passed in 12 s".
 	Word string `json:"word"`
-}
-
-// LaneBase defines model for LaneBase.
-type LaneBase struct {
-	Branch string `json:"branch"`
-
-	// Commit Speculative commit, with the changes.
-	Commit  string `json:"commit"`
-	Project string `json:"project"`
-
-	// Tip Commit of the branch.
-	Tip string `json:"tip"`
-
-	// Tree Its tree.
-	Tree string `json:"tree"`
 }
 
 // Need defines model for Need.

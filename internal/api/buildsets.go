@@ -33,8 +33,8 @@ func (s *server) GetBuildset(ctx context.Context, r contract.GetBuildsetRequestO
 	return contract.GetBuildset200JSONResponse{
 		Buildset: *s.buildset(b, jobs), Queue: b.Queue, Pipeline: contract.BuildsetPipeline(pipeline(b.Queue)),
 		Item: int64(item.Serial), Changes: k.refs(b.Changes), Stack: k.refs(b.Stack),
-		Lanes: each(b.Base.Lanes, func(l record.LaneBase) contract.LaneBase {
-			return contract.LaneBase{Project: plainProject(l.Lane), Branch: l.Lane.Branch, Tip: l.Tip, Commit: l.Commit, Tree: l.Tree}
+		Branches: each(b.Base.Branches, func(l record.BranchBase) contract.BranchBase {
+			return contract.BranchBase{Project: plainProject(l.Branch), Branch: l.Branch.Branch, Tip: l.Tip, Commit: l.Commit, Tree: l.Tree}
 		}),
 		Publications: s.pinnedPublications(b.Base.Publications), Ahead: listed(b.Base.Ahead),
 		Packages: each(b.Packages, func(p record.Subject) contract.Subject {

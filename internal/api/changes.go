@@ -106,7 +106,7 @@ func (s *server) needs(ctx context.Context, c record.Change) ([]contract.Need, e
 		out := contract.Need{Kind: contract.NeedKind(n.Kind), ID: string(n.ID), Text: n.Text}
 		if on, ok := k[n.ID]; ok && !on.Facts.Restricted {
 			f := on.Facts
-			out.Change = &k.refs([]gate.Ref{{ID: f.ID, Number: f.Number, Lane: f.Lane, PatchSet: f.PatchSet, Revision: f.Revision}})[0]
+			out.Change = &k.refs([]gate.Ref{{ID: f.ID, Number: f.Number, Branch: f.Branch, PatchSet: f.PatchSet, Revision: f.Revision}})[0]
 		}
 		return out
 	}), err

@@ -39,8 +39,8 @@ func ofGerrit(id gate.ChangeID) string {
 	return name
 }
 
-// plainProject is a lane's project without the Gerrit's name.
-func plainProject(l gate.Lane) string {
+// plainProject is a branch's project without the Gerrit's name.
+func plainProject(l gate.Branch) string {
 	_, name, ok := strings.Cut(l.Project, ":")
 	if !ok {
 		return l.Project
@@ -54,7 +54,7 @@ func (k known) refs(in []gate.Ref) []contract.ChangeRef {
 		c := k[r.ID]
 		return contract.ChangeRef{
 			ID: string(r.ID), Gerrit: ofGerrit(r.ID), Number: r.Number, PatchSet: r.PatchSet, Revision: r.Revision,
-			Project: plainProject(r.Lane), Branch: r.Lane.Branch, Subject: c.Subject, Owner: c.Owner, URL: c.URL,
+			Project: plainProject(r.Branch), Branch: r.Branch.Branch, Subject: c.Subject, Owner: c.Owner, URL: c.URL,
 		}
 	})
 }

@@ -95,7 +95,7 @@ func testChanges(a *asker, s *apitest.Seeded) {
 
 func testBuildset(a *asker, s *apitest.Seeded) {
 	b := get[contract.Buildset](a, fmt.Sprintf("/api/v1/buildsets/%d", s.GoodBuildset.ID))
-	if b.Queue != "main" || b.Pipeline != "gate" || b.Item != 1 || len(b.Changes) != 1 || len(b.Lanes) != 1 || len(b.Publications) != 1 ||
+	if b.Queue != "main" || b.Pipeline != "gate" || b.Item != 1 || len(b.Changes) != 1 || len(b.Branches) != 1 || len(b.Publications) != 1 ||
 		len(b.Packages) != 1 || len(b.Repositories) != 1 {
 		a.t.Fatalf("buildset: %+v", b)
 	}

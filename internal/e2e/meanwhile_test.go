@@ -134,7 +134,7 @@ func TestPushPastTheGate(t *testing.T) {
 	if n := s.buildsetsOf(c); n < 2 {
 		t.Errorf("%d buildsets: it was not tested on what is there now", n)
 	}
-	tree := one[string](s, `SELECT base->'lanes'->0->>'under' FROM buildsets WHERE landed_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(c))
+	tree := one[string](s, `SELECT base->'branches'->0->>'under' FROM buildsets WHERE landed_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(c))
 	if tree == "" {
 		t.Error("no base")
 	}

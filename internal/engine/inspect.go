@@ -24,37 +24,37 @@ import (
 // inspect reads what a change's merged tree says and adds its subjects. Two
 // changes of one branch are one package: the tree of the last counts.
 func (p *preparation) inspect(ctx context.Context, ref gate.Ref) error {
-	if last := on(ref.Lane, p.buildset.Changes); last[len(last)-1].ID != ref.ID {
+	if last := on(ref.Branch, p.buildset.Changes); last[len(last)-1].ID != ref.ID {
 		return nil
 	}
-	lane := p.base.Lane(ref.Lane)
-	project, err := git.ParseProject(ref.Lane.Project)
+	branch := p.base.Branch(ref.Branch)
+	project, err := git.ParseProject(ref.Branch.Project)
 	if err != nil {
 		return err
 	}
-	rule, ok := p.engine.Site.Project(project.Gerrit, project.Name, ref.Lane.Branch)
+	rule, ok := p.engine.Site.Project(project.Gerrit, project.Name, ref.Branch.Branch)
 	if !ok {
 		return nil
 	}
-	problems, err := p.engine.Git.CheckTree(ctx, project, lane.Tree)
+	problems, err := p.engine.Git.CheckTree(ctx, project, branch.Tree)
 	if err != nil {
 		return err
 	}
 	for _, x := range problems {
 		p.findings = append(p.findings, job.Finding{Severity: "error", File: x.Path, Message: x.Message, Rule: "policy:" + string(x.Kind)})
 	}
-	info, findings, err := source.Read(ctx, gitTree{p.engine.Git, project, lane.Tree}, rule.Packaging)
+	info, findings, err := source.Read(ctx, gitTree{p.engine.Git, project, branch.Tree}, rule.Packaging)
 	if err != nil {
 		return err
 	}
-	if f := info.File; f != nil && len(f.Targets) == 0 && len(p.engine.Site.TargetsOf(project.Gerrit, project.Name, ref.Lane.Branch)) == 0 {
+	if f := info.File; f != nil && len(f.Targets) == 0 && len(p.engine.Site.TargetsOf(project.Gerrit, project.Name, ref.Branch.Branch)) == 0 {
 		return nil // gated, and builds nothing
 	}
 	p.findings = append(p.findings, findings...)
 	if info.File == nil || len(findings) > 0 {
 		return nil
 	}
-	effective, err := config.Merge(p.engine.Site, project.Gerrit, project.Name, ref.Lane.Branch, info.File)
+	effective, err := config.Merge(p.engine.Site, project.Gerrit, project.Name, ref.Branch.Branch, info.File)
 	var bad *config.Error
 	if errors.As(err, &bad) {
 		for _, b := range bad.Problems {
@@ -65,26 +65,26 @@ func (p *preparation) inspect(ctx context.Context, ref gate.Ref) error {
 	if err != nil {
 		return err
 	}
-	return p.addSubjects(ctx, ref, *lane, info, effective)
+	return p.addSubjects(ctx, ref, *branch, info, effective)
 }
 
 // addSubjects adds one subject per target that the package has packaging for.
-func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, lane record.LaneBase, info source.Info, eff *config.Effective) error {
+func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, branch record.BranchBase, info source.Info, eff *config.Effective) error {
 	e := p.engine
 	change, err := e.Store.Change(ctx, ref.ID)
 	if err != nil {
 		return err
 	}
-	project, err := git.ParseProject(ref.Lane.Project)
+	project, err := git.ParseProject(ref.Branch.Project)
 	if err != nil {
 		return err
 	}
-	archive, err := e.archive(ctx, project, lane.Tree)
+	archive, err := e.archive(ctx, project, branch.Tree)
 	if err != nil {
 		return err
 	}
 	src := job.Source{
-		Archive: archive, Tree: lane.Tree, Project: ref.Lane.Project, Packaging: eff.Packaging,
+		Archive: archive, Tree: branch.Tree, Project: ref.Branch.Project, Packaging: eff.Packaging,
 		Date: change.AuthorDate.UTC().Truncate(time.Second), Maintainer: change.Author, Message: change.Message,
 	}
 	found := false
@@ -97,7 +97,7 @@ func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, lane record
 		}
 		s := plan.Subject{
 			Subject: record.Subject{
-				Package: pk.Name, Project: ref.Lane.Project, Target: t.Name(), Format: d.Format,
+				Package: pk.Name, Project: ref.Branch.Project, Target: t.Name(), Format: d.Format,
 				Binaries: pk.Binaries, Asks: pk.Asks,
 			},
 			Target: target(t, d), Architectures: architectures(d, pk.Exclusive), Source: src,
@@ -109,14 +109,14 @@ func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, lane record
 		if err := p.version(ctx, &s, pk, eff.Declared, d); err != nil {
 			return err
 		}
-		if err := p.scenarios(ctx, &s, lane, project, eff); err != nil {
+		if err := p.scenarios(ctx, &s, branch, project, eff); err != nil {
 			return err
 		}
 		p.subjects = append(p.subjects, s)
 	}
 	if !found && p.fatal() == nil {
 		p.findings = append(p.findings, job.Finding{Severity: "error", Rule: "packaging", Message: fmt.Sprintf(
-			"%s has no packaging for any of its targets (%s): debian/ is for deb, a .spec for rpm", ref.Lane.Project, targetNames(eff.Targets))})
+			"%s has no packaging for any of its targets (%s): debian/ is for deb, a .spec for rpm", ref.Branch.Project, targetNames(eff.Targets))})
 	}
 	return nil
 }
@@ -260,13 +260,13 @@ func versionFile(pk *source.Packaging, f job.Format) string {
 }
 
 // scenarios adds the system tests of a subject, with the text of their scripts.
-func (p *preparation) scenarios(ctx context.Context, s *plan.Subject, lane record.LaneBase, project git.Project, eff *config.Effective) error {
+func (p *preparation) scenarios(ctx context.Context, s *plan.Subject, branch record.BranchBase, project git.Project, eff *config.Effective) error {
 	for _, c := range eff.ScenariosOn(s.Subject.Target, s.Package) {
 		var text []byte
 		var err error
 		switch {
 		case c.Own:
-			text, err = p.engine.Git.ReadFile(ctx, project, lane.Tree, c.Script, 1<<20)
+			text, err = p.engine.Git.ReadFile(ctx, project, branch.Tree, c.Script, 1<<20)
 		case c.Project != "":
 			text, err = p.siteScript(ctx, project.Gerrit, c)
 		default:
@@ -287,7 +287,7 @@ func (p *preparation) scenarios(ctx context.Context, s *plan.Subject, lane recor
 
 func (p *preparation) siteScript(ctx context.Context, gerritName string, c config.EffectiveScenario) ([]byte, error) {
 	project := git.Project{Gerrit: gerritName, Name: c.Project}
-	tip, err := p.engine.fetchLane(ctx, project, gate.Lane{Project: project.String(), Branch: c.Branch}, nil)
+	tip, err := p.engine.fetchBranch(ctx, project, gate.Branch{Project: project.String(), Branch: c.Branch}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -153,8 +153,8 @@ func (p *preparation) findBelow(ctx context.Context) error {
 
 // merge makes the speculative commit of each branch that the item changes.
 func (p *preparation) merge(ctx context.Context) (*gate.Conflict, error) {
-	for _, lane := range lanes(p.buildset.Changes) {
-		conflict, err := p.mergeLane(ctx, lane)
+	for _, branch := range branches(p.buildset.Changes) {
+		conflict, err := p.mergeBranch(ctx, branch)
 		if conflict != nil || err != nil {
 			return conflict, err
 		}
@@ -162,45 +162,45 @@ func (p *preparation) merge(ctx context.Context) (*gate.Conflict, error) {
 	return nil, nil
 }
 
-func lanes(refs []gate.Ref) []gate.Lane {
-	var out []gate.Lane
+func branches(refs []gate.Ref) []gate.Branch {
+	var out []gate.Branch
 	for _, r := range refs {
-		if !slices.Contains(out, r.Lane) {
-			out = append(out, r.Lane)
+		if !slices.Contains(out, r.Branch) {
+			out = append(out, r.Branch)
 		}
 	}
 	return out
 }
 
-func on(lane gate.Lane, refs []gate.Ref) []gate.Ref {
+func on(branch gate.Branch, refs []gate.Ref) []gate.Ref {
 	var out []gate.Ref
 	for _, r := range refs {
-		if r.Lane == lane {
+		if r.Branch == branch {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conflict, error) {
+func (p *preparation) mergeBranch(ctx context.Context, branch gate.Branch) (*gate.Conflict, error) {
 	e := p.engine
-	project, err := git.ParseProject(lane.Project)
+	project, err := git.ParseProject(branch.Project)
 	if err != nil {
 		return nil, err
 	}
-	own, stack := on(lane, p.buildset.Changes), on(lane, p.buildset.Stack)
-	tip, err := e.fetchLane(ctx, project, lane, append(slices.Clone(stack), own...))
+	own, stack := on(branch, p.buildset.Changes), on(branch, p.buildset.Stack)
+	tip, err := e.fetchBranch(ctx, project, branch, append(slices.Clone(stack), own...))
 	if err != nil {
 		return nil, err
 	}
 	if p.alreadyMerged(ctx, own) { // a change that merged past what was tested: its tip is put through the jobs (G16)
 		tree, err := e.tree(ctx, project, tip)
-		p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: tip, UnderTree: tree, Commit: tip, Tree: tree})
+		p.base.Branches = append(p.base.Branches, record.BranchBase{Branch: branch, Tip: tip, Under: tip, UnderTree: tree, Commit: tip, Tree: tree})
 		return nil, err
 	}
 	under := tip
 	if len(stack) > 0 {
-		if l := p.nearest(lane); l != nil && len(p.buildset.StackItems) > 0 {
+		if l := p.nearest(branch); l != nil && len(p.buildset.StackItems) > 0 {
 			under = l.Commit
 		} else if under, err = p.mergeOnto(ctx, project, tip, stack, nil); err != nil {
 			return p.conflict(err, "a change that it depends on does not merge")
@@ -215,7 +215,7 @@ func (p *preparation) mergeLane(ctx context.Context, lane gate.Lane) (*gate.Conf
 		return p.conflict(err, "")
 	}
 	tree, err := e.tree(ctx, project, commit)
-	p.base.Lanes = append(p.base.Lanes, record.LaneBase{Lane: lane, Tip: tip, Under: under, UnderTree: underTree, Commit: commit, Tree: tree})
+	p.base.Branches = append(p.base.Branches, record.BranchBase{Branch: branch, Tip: tip, Under: under, UnderTree: underTree, Commit: commit, Tree: tree})
 	return nil, err
 }
 
@@ -230,9 +230,9 @@ func (p *preparation) alreadyMerged(ctx context.Context, own []gate.Ref) bool {
 }
 
 // nearest gives the merge of the nearest item below that changes the branch.
-func (p *preparation) nearest(lane gate.Lane) *record.LaneBase {
+func (p *preparation) nearest(branch gate.Branch) *record.BranchBase {
 	for i := len(p.below) - 1; i >= 0; i-- {
-		if l := p.below[i].Base.Lane(lane); l != nil && l.Commit != "" {
+		if l := p.below[i].Base.Branch(branch); l != nil && l.Commit != "" {
 			return l
 		}
 	}
@@ -307,7 +307,7 @@ func (e *Engine) gerritVersion(ctx context.Context, name string) (string, error)
 // blame names the change ahead that touches a conflicting file: the nearest one.
 func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Conflict, own, ahead []gate.Ref) gate.ChangeID {
 	for i := len(ahead) - 1; i >= 0; i-- {
-		if ahead[i].Lane != own[0].Lane {
+		if ahead[i].Branch != own[0].Branch {
 			continue
 		}
 		commit, err := p.engine.Git.CommitInfo(ctx, project, ahead[i].Revision)
@@ -327,10 +327,10 @@ func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Con
 	return ""
 }
 
-// fetchLane has the branch's tip and the changes' commits in the mirror, and
+// fetchBranch has the branch's tip and the changes' commits in the mirror, and
 // gives the tip. Gerrit is asked where the branch is, which is quick; only what
 // the mirror does not have is fetched.
-func (e *Engine) fetchLane(ctx context.Context, project git.Project, lane gate.Lane, refs []gate.Ref) (string, error) {
+func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch gate.Branch, refs []gate.Ref) (string, error) {
 	var wanted []string
 	for _, r := range refs {
 		if _, err := e.tree(ctx, project, r.Revision); err == nil {
@@ -342,19 +342,19 @@ func (e *Engine) fetchLane(ctx context.Context, project git.Project, lane gate.L
 		}
 		wanted = append(wanted, patchSetRef(c.FetchRef, r.PatchSet))
 	}
-	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, lane.Branch)
+	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, branch.Branch)
 	if err != nil {
-		return "", fmt.Errorf("branch %s of %s: %w", lane.Branch, project, err)
+		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
 	}
 	if _, err := e.tree(ctx, project, tip); err == nil && len(wanted) == 0 {
 		return tip, nil
 	}
-	wanted = append(wanted, "refs/heads/"+lane.Branch)
+	wanted = append(wanted, "refs/heads/"+branch.Branch)
 	if _, err := e.Git.Fetch(ctx, e.Remote(project), wanted...); err != nil {
 		return "", fmt.Errorf("fetch %s: %w", project, err)
 	}
-	if tip, err = e.Git.Resolve(ctx, project, "refs/heads/"+lane.Branch); err != nil {
-		return "", fmt.Errorf("branch %s of %s: %w", lane.Branch, project, err)
+	if tip, err = e.Git.Resolve(ctx, project, "refs/heads/"+branch.Branch); err != nil {
+		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
 	}
 	return tip, nil
 }

@@ -179,7 +179,7 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 		}
 	}
 	r.Facts = gate.Change{
-		ID: r.ID, Number: c.Number, Lane: gate.Lane{Project: gerritName + ":" + c.Project, Branch: c.Branch},
+		ID: r.ID, Number: c.Number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
 		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, Ready: ready, NotReady: why,
 		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: c.Private, Queue: r.Queue, Read: serial,
 	}
@@ -347,7 +347,7 @@ func (e *Engine) readAny(ctx context.Context, gerritName string, number int) err
 		Owner: c.Owner.String(), AuthorDate: c.Author.When, FetchRef: c.Ref, Status: status(c.Status),
 		ReadSerial: serial, UpdatedAt: c.Updated, URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, number),
 		Facts: gate.Change{
-			ID: id(gerritName, number), Number: number, Lane: gate.Lane{Project: gerritName + ":" + c.Project, Branch: c.Branch},
+			ID: id(gerritName, number), Number: number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
 			PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: status(c.Status), Read: serial,
 			NotReady: []string{"no queue is for its project and branch"},
 		},

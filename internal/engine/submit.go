@@ -170,12 +170,12 @@ func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 // baseMoved resolves the base again: each branch has to have the very tree
 // that the item's changes were tested on top of (G15).
 func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
-	for _, l := range s.base.Lanes {
-		project, err := git.ParseProject(l.Lane.Project)
+	for _, l := range s.base.Branches {
+		project, err := git.ParseProject(l.Branch.Project)
 		if err != nil {
 			return nil, err
 		}
-		tip, err := s.engine.fetchLane(ctx, project, l.Lane, nil)
+		tip, err := s.engine.fetchBranch(ctx, project, l.Branch, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -184,7 +184,7 @@ func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error)
 			return nil, err
 		}
 		if tree != l.UnderTree {
-			return s.outcome(gate.SubmitMoved, "branch %s of %s has moved to %.10s, which is not what was tested on", l.Lane.Branch, project.Name, tip), nil
+			return s.outcome(gate.SubmitMoved, "branch %s of %s has moved to %.10s, which is not what was tested on", l.Branch.Branch, project.Name, tip), nil
 		}
 	}
 	return nil, nil
@@ -316,12 +316,12 @@ func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, 
 // compare holds what is on each branch now to what was tested (G16).
 func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 	out := gate.SubmitOutcome{Result: gate.SubmitLanded, Landed: s.landed}
-	for _, l := range s.base.Lanes {
-		project, err := git.ParseProject(l.Lane.Project)
+	for _, l := range s.base.Branches {
+		project, err := git.ParseProject(l.Branch.Project)
 		if err != nil {
 			return out, err
 		}
-		tip, err := s.engine.fetchLane(ctx, project, l.Lane, nil)
+		tip, err := s.engine.fetchBranch(ctx, project, l.Branch, nil)
 		if err != nil {
 			return out, err
 		}
@@ -331,7 +331,7 @@ func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 		}
 		if !found {
 			out.TreeDiffers = true
-			out.Text = fmt.Sprintf("branch %s of %s is at %.10s, whose tree is not the tested one (%.10s)", l.Lane.Branch, project.Name, tip, l.Tree)
+			out.Text = fmt.Sprintf("branch %s of %s is at %.10s, whose tree is not the tested one (%.10s)", l.Branch.Branch, project.Name, tip, l.Tree)
 		}
 	}
 	return out, nil
@@ -339,7 +339,7 @@ func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 
 // treeSince looks for the tested tree on the branch, from its tip back to where
 // it was: somebody may have pushed after the submit.
-func (s *submission) treeSince(ctx context.Context, project git.Project, tip string, l record.LaneBase) (bool, error) {
+func (s *submission) treeSince(ctx context.Context, project git.Project, tip string, l record.BranchBase) (bool, error) {
 	if tree, err := s.engine.tree(ctx, project, tip); err != nil || tree == l.Tree {
 		return err == nil, err
 	}

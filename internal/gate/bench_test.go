@@ -18,7 +18,7 @@ func standing(n int) (gate.State, gate.Facts) {
 	}
 	for i := 1; i <= n; i++ {
 		c := gate.Change{
-			ID: cid(i), Number: i, Lane: gate.Lane{Project: fmt.Sprintf("g:p%d", i%200), Branch: "main"}, PatchSet: 1,
+			ID: cid(i), Number: i, Branch: gate.Branch{Project: fmt.Sprintf("g:p%d", i%200), Branch: "main"}, PatchSet: 1,
 			Revision: fmt.Sprint(i), Status: gate.Open, Ready: true, ReadyAt: time.Unix(int64(i), 0), Queue: "main",
 		}
 		if i%5 > 0 && i > 1 {

@@ -47,7 +47,7 @@ func (d *decider) keepCheck(it *Item, c *Change, ahead []Ref) bool {
 		why = "was abandoned"
 	case c.Status != Open:
 		why = "is gone"
-	case c.PatchSet != r.PatchSet, c.Revision != r.Revision, c.Lane != r.Lane:
+	case c.PatchSet != r.PatchSet, c.Revision != r.Revision, c.Branch != r.Branch:
 		why = fmt.Sprintf("has a new patch set (%d)", c.PatchSet)
 	case out:
 		why = "was taken out by " + held.by()

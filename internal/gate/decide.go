@@ -256,7 +256,7 @@ func (d *decider) inFlight(id ChangeID) bool {
 
 // refOf is the change as it was read.
 func refOf(c Change) Ref {
-	return Ref{ID: c.ID, Number: c.Number, Lane: c.Lane, PatchSet: c.PatchSet, Revision: c.Revision}
+	return Ref{ID: c.ID, Number: c.Number, Branch: c.Branch, PatchSet: c.PatchSet, Revision: c.Revision}
 }
 
 // name is how people call a change.

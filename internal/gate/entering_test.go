@@ -143,7 +143,7 @@ func TestG18WhatHappensMeanwhile(t *testing.T) {
 		{"abandoned", "was abandoned", "needs #2, which is abandoned", func(s *scene, c *gate.Change) { c.Status = gate.Abandoned }},
 		{"gone", "is gone", "needs #2, which is gone", func(s *scene, c *gate.Change) { c.Status = gate.Gone }},
 		{"another queue", "belongs to the queue other", "needs #2, which is in another queue (other)", func(s *scene, c *gate.Change) { c.Queue = "other" }},
-		{"another branch", "was moved to the branch old", "needs #2, which was moved", func(s *scene, c *gate.Change) { c.Lane.Branch, c.Ready = "old", false }},
+		{"another branch", "was moved to the branch old", "needs #2, which was moved", func(s *scene, c *gate.Change) { c.Branch.Branch, c.Ready = "old", false }},
 		{"another need", "needs #5", "needs #2, which needs #5", func(s *scene, c *gate.Change) { s.propose(5, "main"); dependsOn(5)(c) }},
 	}
 	for _, tc := range cases {

@@ -194,7 +194,7 @@ func (e explainer) outside(c *Change) Reason {
 	case e.s.Kind == Independent:
 		return e.unchecked(c)
 	case c.Queue == "":
-		return Reason{Who: byAdmin, Text: fmt.Sprintf("%s belongs to no queue: the site gates nothing on %s of %s", n, c.Lane.Branch, c.Lane.Project), Next: "nothing"}
+		return Reason{Who: byAdmin, Text: fmt.Sprintf("%s belongs to no queue: the site gates nothing on %s of %s", n, c.Branch.Branch, c.Branch.Project), Next: "nothing"}
 	case c.Queue != e.s.Queue:
 		return Reason{Who: byGate, Text: fmt.Sprintf("%s belongs to the queue %s", n, c.Queue), Next: "that queue decides"}
 	}

@@ -67,8 +67,8 @@ func (d *decider) changedSince(r Ref, c *Change) string {
 		switch {
 		case c.PatchSet != r.PatchSet, c.Revision != r.Revision:
 			return fmt.Sprintf("has a new patch set (%d)", c.PatchSet)
-		case c.Queue == d.s.Queue && c.Lane != r.Lane:
-			return "was moved to the branch " + c.Lane.Branch
+		case c.Queue == d.s.Queue && c.Branch != r.Branch:
+			return "was moved to the branch " + c.Branch.Branch
 		}
 	}
 	return d.unfit(c)

@@ -11,8 +11,8 @@ type (
 	BuildsetID int64
 )
 
-// Lane is a project's branch: what a submit moves.
-type Lane struct {
+// Branch is a project's branch: what a submit moves.
+type Branch struct {
 	Project string `json:"project"` // with the Gerrit's name in front: "main:packages/hello"
 	Branch  string `json:"branch"`
 }
@@ -33,7 +33,7 @@ const (
 type Change struct {
 	ID       ChangeID `json:"id"`
 	Number   int      `json:"number"`
-	Lane     Lane     `json:"lane"`
+	Branch     Branch     `json:"branch"`
 	PatchSet int      `json:"patch_set"`
 	Revision string   `json:"revision"` // commit id of the patch set
 	Subject  string   `json:"subject"`
@@ -82,7 +82,7 @@ type Need struct {
 type Ref struct {
 	ID       ChangeID `json:"id"`
 	Number   int      `json:"number"`
-	Lane     Lane     `json:"lane"`
+	Branch     Branch     `json:"branch"`
 	PatchSet int      `json:"patch_set"`
 	Revision string   `json:"revision"`
 }

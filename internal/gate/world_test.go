@@ -113,7 +113,7 @@ func cid(n int) gate.ChangeID { return gate.ChangeID(fmt.Sprintf("g~%d", n)) }
 // propose makes a change and reads it.
 func (w *world) propose(n int, queue string, needs ...gate.Need) *gate.Change {
 	c := &gate.Change{
-		ID: cid(n), Number: n, Lane: gate.Lane{Project: fmt.Sprintf("g:p%d", n%3), Branch: "main"}, PatchSet: 1,
+		ID: cid(n), Number: n, Branch: gate.Branch{Project: fmt.Sprintf("g:p%d", n%3), Branch: "main"}, PatchSet: 1,
 		Revision: fmt.Sprintf("%d/1", n), Status: gate.Open, Queue: queue, Needs: needs, NotReady: []string{"needs Code-Review +2"},
 	}
 	w.truth[c.ID] = c

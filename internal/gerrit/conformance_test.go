@@ -66,7 +66,7 @@ func everything(t *testing.T, s *server) {
 	tip, err := s.client(t, "gate").Branch(context.Background(), p, "main")
 	check(t, err)
 	equal(t, "number", c.Number, n)
-	equal(t, "lane", [2]string{c.Project, c.Branch}, [2]string{p, "main"})
+	equal(t, "branch", [2]string{c.Project, c.Branch}, [2]string{p, "main"})
 	equal(t, "subject", c.Subject, "Mend the pump")
 	equal(t, "status", c.Status, gerrit.StatusNew)
 	equal(t, "owner", c.Owner.Username, "maintainer")

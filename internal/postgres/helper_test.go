@@ -64,7 +64,7 @@ func change(number int, read int64) record.Change {
 }
 
 func ref(number int) gate.Ref {
-	return gate.Ref{ID: gate.ChangeID(fmt.Sprintf("main~%d", number)), Number: number, PatchSet: 1, Revision: "r1", Lane: gate.Lane{Project: "main:hello", Branch: "main"}}
+	return gate.Ref{ID: gate.ChangeID(fmt.Sprintf("main~%d", number)), Number: number, PatchSet: 1, Revision: "r1", Branch: gate.Branch{Project: "main:hello", Branch: "main"}}
 }
 
 // planned makes a queue with one item whose buildset has the jobs, and gives the buildset.

@@ -60,9 +60,9 @@ type Item struct {
 	Reason    string      `db:"reason"`
 }
 
-// LaneBase is what a buildset pins of one branch.
-type LaneBase struct {
-	Lane      gate.Lane `json:"lane"`
+// BranchBase is what a buildset pins of one branch.
+type BranchBase struct {
+	Branch      gate.Branch `json:"branch"`
 	Tip       string    `json:"tip"`        // commit of the branch
 	Under     string    `json:"under"`      // commit right below the item's own changes
 	UnderTree string    `json:"under_tree"` // its tree: what the branch must be right before the submit (G15)
@@ -72,7 +72,7 @@ type LaneBase struct {
 
 // Base is all that a buildset is tested on.
 type Base struct {
-	Lanes []LaneBase `json:"lanes"`
+	Branches []BranchBase `json:"branches"`
 	// Publications pins each repository that is read: name → publication id.
 	Publications map[string]int64 `json:"publications"`
 	// Ahead are the buildsets whose test repositories are added, in order: those
@@ -82,11 +82,11 @@ type Base struct {
 	Noop bool `json:"noop,omitempty"`
 }
 
-// Lane gives the base of one branch, or nil.
-func (b Base) Lane(lane gate.Lane) *LaneBase {
-	for i := range b.Lanes {
-		if b.Lanes[i].Lane == lane {
-			return &b.Lanes[i]
+// Branch gives the base of one branch, or nil.
+func (b Base) Branch(branch gate.Branch) *BranchBase {
+	for i := range b.Branches {
+		if b.Branches[i].Branch == branch {
+			return &b.Branches[i]
 		}
 	}
 	return nil

@@ -68,7 +68,7 @@ export interface JobSummary {
 }
 export interface Buildset {
   buildset: BuildsetSummary; queue: string; pipeline: Pipeline; item: number; changes: ChangeRef[]; stack: ChangeRef[];
-  lanes: { project: string; branch: string; tip: string; commit: string; tree: string }[];
+  branches: { project: string; branch: string; tip: string; commit: string; tree: string }[];
   publications: { repository: string; publication: number; address: string }[];
   ahead: number[]; packages: Subject[]; repositories: TestRepository[];
 }

@@ -127,7 +127,7 @@ func (s *scene) buildset(queue string, state api.BuildsetState, changes []api.Ch
 			}
 		}
 	}
-	b.Lanes = []api.LaneBase{{Project: changes[0].Project, Branch: "master", Tip: strings.Repeat("4be1", 10), Commit: strings.Repeat("9c07", 10), Tree: strings.Repeat("13df", 10)}}
+	b.Branches = []api.BranchBase{{Project: changes[0].Project, Branch: "master", Tip: strings.Repeat("4be1", 10), Commit: strings.Repeat("9c07", 10), Tree: strings.Repeat("13df", 10)}}
 	b.Publications = []api.PinnedPublication{{Repository: "juno/debian-12/updates", Publication: 41, Address: "http://sluice.example.com/publication/41/"}}
 	s.Buildsets[b.Buildset.ID] = b
 	return b

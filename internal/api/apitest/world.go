@@ -175,7 +175,7 @@ func (w *World) Change(c record.Change) record.Change {
 	c.ChangeKey, c.FetchRef, c.Message = "I"+digits(c.Number, 40), "refs/changes/"+itoa(c.Number), c.Subject+"\n"
 	c.Owner, c.Author, c.URL = "Mia Maintainer", "Mia Maintainer <mia@example.com>", "http://gerrit.example.com/c/"+itoa(c.Number)
 	c.AuthorDate, c.UpdatedAt, c.ReadSerial, c.Checked = time.Now(), time.Now(), serial, true
-	f.ID, f.Number, f.Lane = c.ID, c.Number, gate.Lane{Project: "main:" + c.Project, Branch: c.Branch}
+	f.ID, f.Number, f.Branch = c.ID, c.Number, gate.Branch{Project: "main:" + c.Project, Branch: c.Branch}
 	f.PatchSet, f.Revision, f.Subject, f.Status, f.Queue, f.Read = c.PatchSet, c.Revision, c.Subject, c.Status, c.Queue, serial
 	f.ReadyAt = time.Now()
 	_, err = w.Store.SaveChange(ctx, c)
@@ -191,8 +191,8 @@ func (w *World) Prepare(queue string, packages []record.Subject, jobs ...record.
 	waiting, err := w.Store.Unprepared(ctx, queue)
 	w.must(err)
 	for _, b := range waiting {
-		base := record.Base{Publications: map[string]int64{"juno/debian-12/updates": 1}, Lanes: []record.LaneBase{{
-			Lane: b.Changes[0].Lane, Tip: digits(1, 40), Commit: digits(2, 40), Tree: digits(3, 40)}}}
+		base := record.Base{Publications: map[string]int64{"juno/debian-12/updates": 1}, Branches: []record.BranchBase{{
+			Branch: b.Changes[0].Branch, Tip: digits(1, 40), Commit: digits(2, 40), Tree: digits(3, 40)}}}
 		w.must(w.Store.SavePrepared(ctx, b.ID, base, packages, nil, jobs))
 	}
 	return waiting

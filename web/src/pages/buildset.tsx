@@ -56,10 +56,10 @@ function Base({ of: all }: { of: Buildset }) {
           ))}</tbody>
         </table></div>
       )}
-      {all.lanes.length > 0 && (
+      {all.branches.length > 0 && (
         <div class="scroll"><table>
           <thead><tr><th>project</th><th>branch</th><th>tip</th><th>speculative commit</th></tr></thead>
-          <tbody>{all.lanes.map((l) => (
+          <tbody>{all.branches.map((l) => (
             <tr key={l.project + l.branch}><td>{l.project}</td><td>{l.branch}</td><td><code title={l.tip}>{l.tip.slice(0, 12)}</code></td><td><code title={l.commit}>{l.commit.slice(0, 12)}</code></td></tr>
           ))}</tbody>
         </table></div>
