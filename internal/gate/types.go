@@ -33,7 +33,7 @@ const (
 type Change struct {
 	ID       ChangeID `json:"id"`
 	Number   int      `json:"number"`
-	Branch     Branch     `json:"branch"`
+	Branch   Branch   `json:"branch"`
 	PatchSet int      `json:"patch_set"`
 	Revision string   `json:"revision"` // commit id of the patch set
 	Subject  string   `json:"subject"`
@@ -82,7 +82,7 @@ type Need struct {
 type Ref struct {
 	ID       ChangeID `json:"id"`
 	Number   int      `json:"number"`
-	Branch     Branch     `json:"branch"`
+	Branch   Branch   `json:"branch"`
 	PatchSet int      `json:"patch_set"`
 	Revision string   `json:"revision"`
 }

@@ -62,12 +62,12 @@ type Item struct {
 
 // BranchBase is what a buildset pins of one branch.
 type BranchBase struct {
-	Branch      gate.Branch `json:"branch"`
-	Tip       string    `json:"tip"`        // commit of the branch
-	Under     string    `json:"under"`      // commit right below the item's own changes
-	UnderTree string    `json:"under_tree"` // its tree: what the branch must be right before the submit (G15)
-	Commit    string    `json:"commit"`     // speculative commit with the item's changes
-	Tree      string    `json:"tree"`       // its tree: what the branch must be after the submit (G16)
+	Branch    gate.Branch `json:"branch"`
+	Tip       string      `json:"tip"`        // commit of the branch
+	Under     string      `json:"under"`      // commit right below the item's own changes
+	UnderTree string      `json:"under_tree"` // its tree: what the branch must be right before the submit (G15)
+	Commit    string      `json:"commit"`     // speculative commit with the item's changes
+	Tree      string      `json:"tree"`       // its tree: what the branch must be after the submit (G16)
 }
 
 // Base is all that a buildset is tested on.
