@@ -10,6 +10,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/gerrit"
 	"sluice/internal/postgres"
+	"sluice/internal/postgres/embedded"
 )
 
 // checkCommand reads a site file or a package file.
@@ -148,7 +149,7 @@ func gatedProjects(ctx context.Context, site *config.Site, g config.Gerrit, clie
 // database is the store, and the server under it where that is ours.
 type database struct {
 	store    *postgres.Store
-	embedded *postgres.Embedded
+	embedded *embedded.Server
 }
 
 func (d database) close() {

@@ -10,6 +10,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/fsck"
 	"sluice/internal/postgres"
+	"sluice/internal/postgres/embedded"
 )
 
 // fsckCommand checks everything that is kept.
@@ -63,8 +64,8 @@ func (c *fsckCommand) database(ctx context.Context, site *config.Site, log *slog
 			return db, err
 		}
 	}
-	if dsn == "" && postgres.EmbeddedRuns(filepath.Join(site.Data, "postgres")) {
-		dsn = postgres.EmbeddedDSN(filepath.Join(site.Data, "postgres"))
+	if dsn == "" && embedded.Runs(filepath.Join(site.Data, "postgres")) {
+		dsn = embedded.DSN(filepath.Join(site.Data, "postgres"))
 	}
 	if dsn == "" {
 		return openDatabase(ctx, site, log)

@@ -19,6 +19,7 @@ import (
 	"sluice/internal/gerrit"
 	"sluice/internal/git"
 	"sluice/internal/postgres"
+	"sluice/internal/postgres/embedded"
 	"sluice/internal/signing"
 )
 
@@ -33,7 +34,7 @@ func openDatabase(ctx context.Context, site *config.Site, log *slog.Logger) (dat
 	}
 	var d database
 	if dsn == "" {
-		if d.embedded, err = postgres.StartEmbedded(ctx, filepath.Join(site.Data, "postgres"), log); err != nil {
+		if d.embedded, err = embedded.Start(ctx, filepath.Join(site.Data, "postgres"), log); err != nil {
 			return d, err
 		}
 		dsn = d.embedded.DSN()

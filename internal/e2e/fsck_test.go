@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,14 +54,13 @@ func TestFsckNamesWhatIsWrong(t *testing.T) {
 
 func (s *site) fsckOutput() string {
 	s.t.Helper()
-	path, _ := program()
-	cmd := exec.Command(path, "fsck", "--config", s.servers[0].config)
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+s.dsn)
-	out, err := cmd.CombinedOutput()
+	srv := s.servers[0].Service
+	srv.Database = s.dsn
+	err := srv.Fsck()
 	if err == nil {
-		s.t.Error("fsck exits with 0")
+		s.t.Fatal("fsck finds nothing")
 	}
-	return string(out)
+	return err.Error()
 }
 
 // blob is a blob's file.

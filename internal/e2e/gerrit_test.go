@@ -233,7 +233,7 @@ func (s *site) command(verb string, c *testenv.Pushed) string {
 // get reads from the service over HTTP, as anybody does.
 func (s *site) get(path string) (int, string) {
 	s.t.Helper()
-	resp, err := http.Get(s.servers[0].url + path)
+	resp, err := http.Get(s.servers[0].URL + path)
 	if err != nil {
 		s.t.Fatal(err)
 	}

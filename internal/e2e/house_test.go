@@ -1,19 +1,15 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +17,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"sluice/internal/postgres"
+	"sluice/internal/postgres/embedded"
 	"sluice/internal/testenv"
+	"sluice/internal/trial"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -29,12 +27,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // program is the binary under test, built once.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("sluice-e2e-%d", os.Getpid()))
-	cmd := exec.Command("go", "build", "-o", path, "sluice/cmd/sluice")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
+	return path, trial.Build(path)
 })
 
 var (
@@ -77,12 +70,8 @@ type site struct {
 
 // server is one running `sluice serve`.
 type server struct {
-	site   *site
-	url    string
-	config string
-	log    *os.File
-	cmd    *exec.Cmd
-	ended  chan struct{}
+	trial.Service
+	site *site
 }
 
 // newSite prepares a site; nothing runs yet.
@@ -99,7 +88,7 @@ func newSite(t testing.TB, opt options) *site {
 	if !opt.embedded {
 		s.dsn = testenv.Postgres(t)
 	} else {
-		s.dsn = postgres.EmbeddedDSN(filepath.Join(s.dir, "data", "postgres"))
+		s.dsn = embedded.DSN(filepath.Join(s.dir, "data", "postgres"))
 		for _, d := range []string{s.dir, filepath.Dir(s.dir)} { // for the server's own user
 			if err := os.Chmod(d, 0o755); err != nil {
 				t.Fatal(err)
@@ -125,10 +114,13 @@ func start(t testing.TB, opt options, packages ...string) *site {
 func (s *site) serve() *server {
 	s.t.Helper()
 	srv := &server{site: s}
-	address := freeAddress(s.t)
-	srv.url = "http://" + address
-	srv.config = filepath.Join(s.dir, fmt.Sprintf("site-%d.yaml", len(s.servers)))
-	write(s.t, srv.config, s.config(address))
+	srv.Program, _ = program()
+	srv.URL = "http://" + freeAddress(s.t)
+	srv.Config = filepath.Join(s.dir, fmt.Sprintf("site-%d.yaml", len(s.servers)))
+	if !s.opt.embedded {
+		srv.Database = s.dsn
+	}
+	write(s.t, srv.Config, s.config(srv.URL))
 	s.servers = append(s.servers, srv)
 	srv.start()
 	if len(s.servers) > 1 {
@@ -176,23 +168,21 @@ func (s *site) finish() {
 	}
 	if s.t.Failed() {
 		for _, srv := range s.servers {
-			s.t.Logf("log of %s:\n%s", srv.url, tail(srv.log.Name(), 150))
+			s.t.Logf("log of %s:\n%s", srv.URL, trial.Tail(srv.Log, 150))
 		}
 	}
 }
 
-func (s *site) config(address string) string {
-	g := s.g
-	ssh, known := g.SSHAddr, g.KnownHosts
-	if s.opt.ssh != "" {
-		ssh, known = s.opt.ssh, s.opt.knownHosts
-	}
+func (s *site) config(url string) string {
 	reconcile := s.opt.reconcile
 	if reconcile == 0 {
 		reconcile = 3 * time.Minute
 	}
-	token := filepath.Join(s.dir, "token")
-	write(s.t, token, g.Gate.Token)
+	g := s.g.Named(filepath.Join(s.dir, "token"))
+	if s.opt.ssh != "" {
+		g.SSH, g.KnownHostsFile = s.opt.ssh, s.opt.knownHosts
+	}
+	write(s.t, g.TokenFile, s.g.Gate.Token)
 	write(s.t, filepath.Join(s.dir, "worker"), workerToken)
 	root := filepath.Join(s.dir, "make-root")
 	write(s.t, root, "#!/bin/sh\n")
@@ -226,23 +216,10 @@ func (s *site) config(address string) string {
     roots: {build: {method: script, script: %[1]s}, install: {method: script, script: %[1]s}}`, root)
 		rpmTarget = "\n  - {release: juno, dist: el-9}"
 	}
-	return fmt.Sprintf(`
-listen: %[1]s
-url: http://%[1]s
-data: %[2]s/data
-database: {env: DATABASE_URL}
-gerrit:
-  - name: main
-    url: %[3]s
-    ssh: %[4]s
-    user: %[5]s
-    token: {file: %[2]s/token}
-    key: {file: %[6]s}
-    known_hosts: %[7]s
-    reconcile: %[8]s
+	return trial.Site(url, filepath.Join(s.dir, "data"), g) + fmt.Sprintf(`    reconcile: %[2]s
 upstreams:
-  - {name: apt, format: deb, path: %[2]s/apt, suites: [bookworm], trusted: true}
-  - {name: rpm, format: rpm, path: %[2]s/rpm, trusted: true}
+  - {name: apt, format: deb, path: %[1]s/apt, suites: [bookworm], trusted: true}
+  - {name: rpm, format: rpm, path: %[1]s/rpm, trusted: true}
 dists:
   - name: debian-12
     format: deb
@@ -250,98 +227,53 @@ dists:
     suffix: "~deb12"
     upstreams: [apt]
     architectures: [{name: amd64}]
-    roots: {build: {method: script, script: %[9]s}, install: {method: script, script: %[9]s}}%[10]s
+    roots: {build: {method: script, script: %[3]s}, install: {method: script, script: %[3]s}}%[4]s
 releases: [{name: juno}]
 targets:
-  - {release: juno, dist: debian-12}%[11]s
+  - {release: juno, dist: debian-12}%[5]s
 projects:
-  - {project: "%[12]s/**", branch: main, releases: [juno], queue: main}
+  - {project: "%[6]s/**", branch: main, releases: [juno], queue: main}
 pipelines:
-  check: {stages: [%[13]s], votes: {passed: 1, failed: -1}}
-  gate: {stages: [%[14]s], votes: {passed: 2, failed: -2}, fail_fast: true}
+  check: {stages: [%[7]s], votes: {passed: 1, failed: -1}}
+  gate: {stages: [%[8]s], votes: {passed: 2, failed: -2}, fail_fast: true}
 stages:
-  root: {voting: true}%[17]s
+  root: {voting: true}%[11]s
 queues:
-  - {name: main, window: %[15]s}
+  - {name: main, window: %[9]s}
 workers:
-  - {name: tester, token: {file: %[2]s/worker}, labels: [deb, rpm, nspawn]}
+  - {name: tester, token: {file: %[1]s/worker}, labels: [deb, rpm, nspawn]}
 local_worker: {enabled: false}
-repositories: {origin: Story, label: Story, export: %[2]s/export}
-%[16]s
-`, address, s.dir, g.URL, ssh, g.Gate.Name, g.Gate.Key, known, reconcile, root, rpmDist, rpmTarget, s.name,
+repositories: {origin: Story, label: Story, export: %[1]s/export}
+%[10]s
+`, s.dir, reconcile, root, rpmDist, rpmTarget, s.name,
 		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), window, s.opt.more, s.opt.stages)
 }
 
 // start runs the program and returns once it answers.
 func (v *server) start() {
-	t := v.site.t
-	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.OpenFile(v.config+".log", os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.log, v.ended = log, make(chan struct{})
-	v.cmd = exec.Command(path, "serve", "--config", v.config)
-	v.cmd.Stdout, v.cmd.Stderr = log, log
-	v.cmd.Env = append(os.Environ(), "DATABASE_URL=")
-	if !v.site.opt.embedded {
-		v.cmd.Env = append(os.Environ(), "DATABASE_URL="+v.site.dsn)
-	}
-	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := v.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := v.ended
-	go func() { _ = v.cmd.Wait(); close(ended) }()
-	deadline := time.Now().Add(patience)
-	for {
-		resp, err := http.Get(v.url + "/healthz")
-		if err == nil {
-			resp.Body.Close()
-			return
-		}
-		select {
-		case <-ended:
-			t.Fatalf("sluice serve ended at its start:\n%s", tail(log.Name(), 40))
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sluice serve does not answer:\n%s", tail(log.Name(), 40))
-		}
+	v.site.t.Helper()
+	if err := v.Serve(context.Background(), v.Config+".log", "/healthz"); err != nil {
+		v.site.t.Fatal(err)
 	}
 }
 
 // stop ends it in order.
 func (v *server) stop() {
-	_ = v.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-v.ended:
-	case <-time.After(40 * time.Second):
-		v.site.t.Errorf("sluice serve did not end within 40 s of SIGTERM")
-		v.kill()
+	if err := v.Stop(); err != nil {
+		v.site.t.Error(err)
 	}
-	v.log.Close()
 }
 
 // kill ends it at once.
-func (v *server) kill() {
-	_ = v.cmd.Process.Kill()
-	<-v.ended
-}
+func (v *server) kill() { v.Kill() }
 
 // fsck is the oracle.
 func (s *site) fsck() {
 	s.t.Helper()
-	path, _ := program()
-	cmd := exec.Command(path, "fsck", "--config", s.servers[0].config)
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+s.dsn)
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.HasSuffix(bytes.TrimSpace(out), []byte("clean")) {
-		s.t.Errorf("sluice fsck: %v\n%s", err, out)
+	srv := s.servers[0].Service
+	srv.Database = s.dsn
+	if err := srv.Fsck(); err != nil {
+		s.t.Error(err)
 	}
 }
 
@@ -385,12 +317,6 @@ func (s *site) state() string {
 	dump("buildsets", `SELECT format('%s %s item %s %s %s %s', id, queue, item, state, broken, conflict) FROM buildsets ORDER BY id`)
 	dump("tasks", `SELECT format('%s %s %s %s', id, state, args, errors[array_upper(errors, 1)]->>'error') FROM river_job WHERE state NOT IN ('completed')`)
 	return b.String()
-}
-
-func tail(file string, lines int) string {
-	text, _ := os.ReadFile(file)
-	all := strings.Split(string(text), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 func write(t testing.TB, file, text string) {

@@ -68,7 +68,6 @@ func (s *site) killOne(which int) {
 	case 0:
 		s.t.Log("kill the service")
 		s.servers[0].kill()
-		s.servers[0].log.Close()
 		s.servers[0].start()
 	case 1:
 		s.t.Log("kill the worker")

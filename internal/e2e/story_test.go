@@ -19,7 +19,7 @@ func TestGoodChange(t *testing.T) {
 
 	s.voted(c, 1)
 	checked := s.told(c, "Check passed")
-	if !strings.Contains(checked, "build hello juno/debian-12 amd64: passed in") || !strings.Contains(checked, s.servers[0].url+"/test/") {
+	if !strings.Contains(checked, "build hello juno/debian-12 amd64: passed in") || !strings.Contains(checked, s.servers[0].URL+"/test/") {
 		t.Errorf("the check's comment is:\n%s", checked)
 	}
 

@@ -176,7 +176,7 @@ func (w *worker) call(ctx context.Context, method, path string, in, out any) (st
 	}
 	for _, srv := range w.site.servers {
 		var resp *http.Response
-		req, err2 := http.NewRequestWithContext(ctx, method, srv.url+path, bytes.NewReader(body))
+		req, err2 := http.NewRequestWithContext(ctx, method, srv.URL+path, bytes.NewReader(body))
 		if err2 != nil {
 			return 0, err2
 		}

@@ -54,9 +54,10 @@ var rooms = []room{
 	{path: "api", why: "the contracts, embedded, and what is generated from them"},
 	{path: "web", why: "the page: its source, its bundler, the built files embedded"},
 	{path: "migrations", why: "SQL, embedded"},
-	{path: "scripts", why: "programs of the build and the demo; nothing imports them", ours: []string{"api", "internal/client", "web"}},
+	{path: "internal/trial", why: "an installation to try the service with, for the demo and the tests of the whole"},
+	{path: "scripts", why: "programs of the build and the demo; nothing imports them", ours: []string{"api", "internal/client", "internal/trial", "web"}},
 	{path: "cmd/sluice", why: "wiring: knows everything, and nothing imports it", ours: []string{anything}},
-	{path: "internal/testenv", why: "real servers for tests; only tests import it"},
+	{path: "internal/testenv", why: "real servers for tests; only tests import it", ours: []string{"internal/postgres", "internal/trial"}},
 	{path: "internal/e2e", why: "tests of the whole service; holds no code of its own"},
 	{path: "internal/house", why: "these rules"},
 }

@@ -12,6 +12,7 @@ import (
 	"sluice/internal/gate"
 	"sluice/internal/job"
 	"sluice/internal/postgres"
+	"sluice/internal/postgres/embedded"
 	"sluice/internal/record"
 )
 
@@ -154,7 +155,7 @@ func TestTasksOfALivingProcessAreLeft(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	dir := embeddedFolder(t)
 	ctx := context.Background()
-	p, err := postgres.StartEmbedded(ctx, dir, quiet)
+	p, err := embedded.Start(ctx, dir, quiet)
 	must(t, err)
 	s, err := postgres.Open(ctx, p.DSN())
 	must(t, err)
@@ -164,10 +165,10 @@ func TestEmbedded(t *testing.T) {
 	await(t, func(ctx context.Context) error { return s.Set(ctx, "kept", kept(t, s, 1)+1) })
 	s.Close()
 	p.Stop()
-	if postgres.EmbeddedRuns(dir) {
+	if embedded.Runs(dir) {
 		t.Error("it runs after its stop")
 	}
-	p, err = postgres.StartEmbedded(ctx, dir, quiet)
+	p, err = embedded.Start(ctx, dir, quiet)
 	must(t, err)
 	defer p.Stop()
 	s = reopen(t, p.DSN())

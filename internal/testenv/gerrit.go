@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"sluice/internal/trial"
 )
 
 // GerritServer is a real Gerrit of this test process, set up by scripts/gerrit.sh: read there which accounts, labels
@@ -139,6 +141,11 @@ func (g *GerritServer) read(out string) error {
 		}
 	}
 	return nil
+}
+
+// Named is the server as a site file names it, with the file of the gate's token.
+func (g *GerritServer) Named(tokenFile string) trial.Gerrit {
+	return trial.Gerrit{URL: g.URL, SSH: g.SSHAddr, User: g.Gate.Name, TokenFile: tokenFile, KeyFile: g.Gate.Key, KnownHostsFile: g.KnownHosts}
 }
 
 // Stop takes the server down; its data stays. The test that stops a shared server starts it again.

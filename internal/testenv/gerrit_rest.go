@@ -1,14 +1,14 @@
 package testenv
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"sluice/internal/trial"
 )
 
 // ChangeInfo is what the tests look at in Gerrit's answer about a change.
@@ -59,38 +59,7 @@ func (c *ChangeInfo) VoteOf(user User, label string) int {
 // REST calls Gerrit as user; path begins behind "/a" ("/changes/7/submit"). body and into may be nil; into is decoded
 // from the answer's JSON. An error holds the status and Gerrit's own words.
 func (g *GerritServer) REST(user User, method, path string, body, into any) error {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		payload = bytes.NewReader(data)
-	}
-	req, err := http.NewRequest(method, g.URL+"/a"+path, payload)
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth(user.Name, user.Token)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json; charset=UTF-8")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s %s as %s: %s: %s", method, path, user.Name, resp.Status, strings.TrimSpace(string(text)))
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(bytes.TrimPrefix(text, []byte(")]}'\n")), into)
+	return trial.REST(context.Background(), g.URL, user.Name, user.Token, method, path, body, into)
 }
 
 // must is REST for what cannot fail.

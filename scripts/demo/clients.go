@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"sluice/api"
+	"sluice/internal/trial"
 )
 
 // clients installs what landed as an outside client does: in a fresh copy of
 // the dist's minimal root, with the sources that the service tells people to
 // write, and nothing else.
 func (d *demo) clients(ctx context.Context, story []*change) error {
-	for _, target := range targets {
+	for _, target := range trial.Targets {
 		if err := d.client(ctx, target, story); err != nil {
 			return fmt.Errorf("as a client of %s: %w", target, err)
 		}
@@ -181,7 +182,7 @@ func (d *demo) inside(ctx context.Context, root string, args ...string) (string,
 		"--setenv", "HOME", "/root", "--setenv", "DEBIAN_FRONTEND", "noninteractive", "--chdir", "/"}
 	out, err := d.procs.output(ctx, nil, "bwrap", append(box, args...)...)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w:\n%s", strings.Join(args, " "), err, lastLines(string(out), 15))
+		return "", fmt.Errorf("%s: %w:\n%s", strings.Join(args, " "), err, trial.LastLines(string(out), 15))
 	}
 	return string(bytes.TrimRight(out, "\n")), nil
 }

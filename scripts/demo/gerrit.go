@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"sluice/internal/trial"
 )
 
 // gerrit is the demo's Gerrit.
@@ -67,38 +67,7 @@ func (g *gerrit) stop(d *demo) error {
 
 // rest calls Gerrit as a user.
 func (g *gerrit) rest(ctx context.Context, user, method, path string, body, into any) error {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		payload = bytes.NewReader(data)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, g.url+"/a"+path, payload)
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth(user, g.settings[strings.ToUpper(user)+"_TOKEN"])
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json; charset=UTF-8")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("Gerrit: %s %s as %s: %s: %s", method, path, user, resp.Status, bytes.TrimSpace(text))
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(bytes.TrimPrefix(text, []byte(")]}'\n")), into)
+	return trial.REST(ctx, g.url, user, g.settings[strings.ToUpper(user)+"_TOKEN"], method, path, body, into)
 }
 
 // changeInfo is what the demo looks at in Gerrit's answer about a change.

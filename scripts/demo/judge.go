@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/api"
+	"sluice/internal/trial"
 )
 
 // judge holds the run to what has to be true of it. All that is wrong is told,
@@ -230,7 +231,7 @@ func (j *judge) systest(ctx context.Context) error {
 		}
 		all := j.history[c]
 		last := all[len(all)-1]
-		for _, target := range targets {
+		for _, target := range trial.Targets {
 			if err := j.answered(ctx, last, target); err != nil {
 				return fmt.Errorf("%s: %w", c, err)
 			}
@@ -272,7 +273,7 @@ func (j *judge) answered(ctx context.Context, b api.Buildset, target string) err
 // published: what is in the released repositories is what was tested: equal
 // files for DEB, equal payloads for RPM, which are signed.
 func (j *judge) published(ctx context.Context) error {
-	for _, target := range targets {
+	for _, target := range trial.Targets {
 		r, err := get[api.Repository](ctx, j.d.service, "repositories/%s/updates", target)
 		if err != nil {
 			return err

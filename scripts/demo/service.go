@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/api"
+	"sluice/internal/trial"
 )
 
 // service is the running sluice, as its API shows it.
@@ -22,112 +23,40 @@ type service struct {
 	died  <-chan struct{}
 }
 
-// site is the site file of the demo.
-const site = `listen: 127.0.0.1:%[1]d
-url: http://127.0.0.1:%[1]d
-data: %[2]s/sluice
-gerrit:
-  - name: main
-    url: %[3]s
-    ssh: 127.0.0.1:%[4]s
-    user: gate
-    token: {file: %[2]s/gate-token}
-    key: {file: %[2]s/gerrit/accounts/gate.key}
-    known_hosts: %[2]s/gerrit/known_hosts
-upstreams:
-  - {name: debian, format: deb, host: true} # this machine's own apt sources
-  - {name: distro, format: rpm, path: %[2]s/rpm-distro/repo}
-dists:
-  - name: debian-12
-    format: deb
-    codename: bookworm
-    suffix: "~deb12"
-    upstreams: [debian]
-    architectures: [{name: amd64}]
-    roots:
-      build: {method: mmdebstrap, variant: buildd, include: [debhelper, fakeroot]}
-      install: {method: mmdebstrap, variant: minbase}
-      node: {method: mmdebstrap, variant: minbase, include: [systemd-sysv, dbus, iproute2]}
-  - name: rebuilt-12 # what scripts/rpm-distro.sh makes
-    format: rpm
-    codename: "12"
-    suffix: ".rb12"
-    upstreams: [distro]
-    architectures: [{name: x86_64}]
-    roots:
-      build: {method: dnf, include: [buildsys-build, dnf, dnf-plugins-core]}
-      install: {method: dnf, include: [basesystem, rpm, dnf]}
-      node: {method: dnf, include: [basesystem, systemd, rpm, dnf, dbus]}
-releases: [{name: juno}]
-targets:
-  - {release: juno, dist: debian-12}
-  - {release: juno, dist: rebuilt-12}
-projects:
-  - {project: "packages/*", branch: main, releases: [juno], queue: main}
-pipelines:
-  check: {stages: [build, publish, install], votes: {passed: 1, failed: -1}}
-  gate:
-    stages: [build, publish, lint, install, upgrade, systest]
-    approve: {Workflow: 1}
-    votes: {passed: 2, failed: -2}
-    fail_fast: true
-stages:
+// site is the end of the demo's site file.
+const site = `stages:
   lint: {voting: false} # Debian's packages have old sins
-queues: [{name: main}]
 repositories: {origin: Sluice demo, label: Sluice demo}
 `
 
-// targets are those of the site, and their repositories.
-var targets = []string{"juno/debian-12", "juno/rebuilt-12"}
-
 // startService writes the site file and starts the service.
 func (d *demo) startService(ctx context.Context) error {
-	token := d.place.path("gate-token")
-	if err := os.WriteFile(token, []byte(d.gerrit.settings["GATE_TOKEN"]), 0o600); err != nil {
+	g := trial.Gerrit{
+		URL: d.gerrit.url, SSH: "127.0.0.1:" + d.gerrit.settings["GERRIT_SSH_PORT"], User: "gate",
+		TokenFile: d.place.path("gate-token"), KeyFile: d.place.path("gerrit/accounts/gate.key"), KnownHostsFile: d.place.path("gerrit/known_hosts"),
+	}
+	if err := os.WriteFile(g.TokenFile, []byte(d.gerrit.settings["GATE_TOKEN"]), 0o600); err != nil {
 		return err
 	}
-	text := fmt.Sprintf(site, d.place.Ports["service"], d.place.dir, d.gerrit.url, d.gerrit.settings["GERRIT_SSH_PORT"])
-	if err := os.WriteFile(d.place.path("sluice.yaml"), []byte(text), 0o644); err != nil {
+	s := &trial.Service{
+		Program: "bin/sluice", URL: fmt.Sprintf("http://127.0.0.1:%d", d.place.Ports["service"]),
+		Config: d.place.path("sluice.yaml"), Database: os.Getenv("DATABASE_URL"),
+	}
+	text := trial.Site(s.URL, d.place.path("sluice"), g) + trial.RealDists(d.place.path("rpm-distro"), "packages/*") + site
+	if err := os.WriteFile(s.Config, []byte(text), 0o644); err != nil {
 		return err
 	}
-	run, err := d.procs.keep(d.place.path("serve.log"), nil, "bin/sluice", "serve", "--config", d.place.path("sluice.yaml"))
+	err := s.Serve(ctx, d.place.path("serve.log"), "/readyz")
+	if s.Process != nil {
+		d.procs.add(s.Process)
+		err = errors.Join(err, os.WriteFile(d.place.path("serve.pid"), fmt.Append(nil, s.Pid()), 0o644))
+	}
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(d.place.path("serve.pid"), fmt.Append(nil, run.cmd.Process.Pid), 0o644); err != nil {
-		return err
-	}
-	d.service = &service{url: fmt.Sprintf("http://127.0.0.1:%d", d.place.Ports["service"]), moved: make(chan struct{}, 1), died: run.ended}
-	for try := 0; !d.service.ready(ctx); try++ {
-		select {
-		case <-run.ended:
-			log, _ := readFile(d.place.path("serve.log"))
-			return fmt.Errorf("sluice serve ended while starting: %w\n%s", errors.Join(run.err, ctx.Err()), lastLines(log, 15))
-		default:
-		}
-		if try > 1200 {
-			return fmt.Errorf("sluice serve is not ready after 5 minutes: see %s", d.place.path("serve.log"))
-		}
-		if err := pause(ctx, 250*time.Millisecond); err != nil {
-			return err
-		}
-	}
+	d.service = &service{url: s.URL, moved: make(chan struct{}, 1), died: s.Ended}
 	go d.service.listen(ctx)
 	return nil
-}
-
-// ready asks whether the service can do its work.
-func (s *service) ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
 }
 
 // get reads one answer of the API.

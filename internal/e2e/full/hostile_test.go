@@ -60,7 +60,7 @@ var staying = fmt.Sprintf("31337.%d", os.Getpid())
 // harms are lines of shell, or of make: each fails where it is denied, with the
 // words of who denied it, or is ended at a limit.
 func (s *site) harms() []harm {
-	host, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
+	host, port, _ := strings.Cut(strings.TrimPrefix(s.service.URL, "http://"), ":")
 	network := fmt.Sprintf("exec 3<>/dev/tcp/%s/%s", host, port)
 	files := "cat " + filepath.Join(s.dir, "token") + " " + filepath.Join(s.dir, "site.yaml")
 	forks := "bomb() { while :; do sleep 1000 & done; }; bomb"

@@ -24,7 +24,7 @@ var formats = []struct {
 	versions []string
 }{
 	{"juno/debian-12", []string{"1.0-1+sluice1~deb12", "1.0-1+sluice2~deb12"}},
-	{"juno/rb-12", []string{"1.0-1.1.rb12", "1.0-1.2.rb12"}},
+	{"juno/rebuilt-12", []string{"1.0-1.1.rb12", "1.0-1.2.rb12"}},
 }
 
 // TestWholeWay is the story.
@@ -55,7 +55,7 @@ func TestWholeWay(t *testing.T) {
 		s.client(dist(f.target)).installs(f.target, f.versions[1])
 	}
 
-	s.serve.stop(t) // the worker lives through this
+	stop(t, s.service.Process) // the worker lives through this
 	s.start("build: {timeout: 90s, processes: 400}, install: {timeout: 80s, processes: 400}, root: {timeout: 20m}")
 	slow := s.killed(first)
 	second := s.worker("second")
@@ -67,7 +67,7 @@ func TestWholeWay(t *testing.T) {
 
 	s.over(first, second)
 	s.fsck()
-	s.serve.stop(t)
+	stop(t, s.service.Process)
 }
 
 // over starts the worker that was killed once more, on its folder, and stops
@@ -76,7 +76,7 @@ func (s *site) over(first, second *worker) {
 	s.t.Helper()
 	first.start() // on the folder in which it was killed
 	s.until("the first worker is back", func() string {
-		if n := strings.Count(readAll(first.log), "the worker is ready"); n != 2 {
+		if n := strings.Count(readAll(first.Log), "the worker is ready"); n != 2 {
 			return fmt.Sprintf("it was ready %d times", n)
 		}
 		return ""
@@ -84,8 +84,8 @@ func (s *site) over(first, second *worker) {
 	if left := slices.DeleteFunc(first.left(), func(l string) bool { return strings.Contains(l, "sluice worker") || strings.Contains(l, "/tmp/sluice") }); len(left) > 0 {
 		s.t.Errorf("of the sandboxes of the worker that was killed this is left:\n  %s", strings.Join(left, "\n  "))
 	}
-	first.stop(s.t)
-	second.stop(s.t)
+	stop(s.t, first.Process)
+	stop(s.t, second.Process)
 	first.nothingLeft("after it was stopped")
 	second.nothingLeft("after it was stopped")
 	if left := s.network.processes(); len(left) > 0 {
@@ -117,7 +117,7 @@ func load(t testing.TB, name string) map[string]string {
 func (s *site) isolated() {
 	s.t.Helper()
 	in := func(script string) (string, error) {
-		return trySh("", script, append([]string{}, fmt.Sprintf("NS=/proc/%d/ns/net", s.network.holder.cmd.Process.Pid))...)
+		return trySh("", script, append([]string{}, fmt.Sprintf("NS=/proc/%d/ns/net", s.network.holder.Pid()))...)
 	}
 	if out, err := in(`nsenter --net=$NS ip route show default`); err != nil || out != "" {
 		s.t.Errorf("the workers have a default route: %v %s", err, out)
@@ -274,7 +274,7 @@ func (s *site) killed(w *worker) *testenv.Pushed {
 		}
 		return ""
 	})
-	w.kill()
+	w.Kill()
 	s.until("what ran under the killed worker is dead", func() string { return strings.Join(w.processes(), "\n") })
 	return p
 }

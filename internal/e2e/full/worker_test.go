@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/internal/trial"
 )
 
 // network is a network namespace whose one way out is a pair of interfaces: at
@@ -22,7 +24,7 @@ import (
 // beyond it and nobody who knows names.
 type network struct {
 	t          *testing.T
-	holder     *process
+	holder     *trial.Process
 	host, peer string // addresses of both ends
 	link       string // the host's end
 }
@@ -33,20 +35,20 @@ func newNetwork(t *testing.T) *network {
 	n := &network{t: t, link: fmt.Sprintf("slf%d", id)}
 	// 198.18.0.0/15 is set aside for tests of network devices (RFC 2544).
 	n.host, n.peer = fmt.Sprintf("198.18.%d.%d", id>>6, id&0x3f<<2|1), fmt.Sprintf("198.18.%d.%d", id>>6, id&0x3f<<2|2)
-	n.holder = run(t, filepath.Join(t.TempDir(), "holder.log"), nil, "unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep infinity")
+	n.holder = run(t, filepath.Join(t.TempDir(), "holder.log"), exec.Command("unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep infinity"))
 	sh(t, "", fmt.Sprintf(`
 until test "$(readlink /proc/%[1]d/ns/net)" != "$(readlink /proc/self/ns/net)"; do :; done
 ip link add %[2]s type veth peer name up0 netns %[1]d
 ip addr add %[3]s/30 dev %[2]s
 ip link set %[2]s up
 nsenter --net=/proc/%[1]d/ns/net ip addr add %[4]s/30 dev up0
-nsenter --net=/proc/%[1]d/ns/net ip link set up0 up`, n.holder.cmd.Process.Pid, n.link, n.host, n.peer))
+nsenter --net=/proc/%[1]d/ns/net ip link set up0 up`, n.holder.Pid(), n.link, n.host, n.peer))
 	return n
 }
 
 // enter is what runs a program in the namespace.
 func (n *network) enter(args ...string) []string {
-	return append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", n.holder.cmd.Process.Pid), "--"}, args...)
+	return append([]string{"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", n.holder.Pid()), "--"}, args...)
 }
 
 func (n *network) freePort() int {
@@ -61,7 +63,7 @@ func (n *network) freePort() int {
 
 // worker is `sluice worker` on a machine of its own, as far as it can tell.
 type worker struct {
-	*process
+	*trial.Process
 	s    *site
 	name string
 	dir  string // its /tmp and its folder, as the host sees them
@@ -95,7 +97,7 @@ func (s *site) worker(name string) *worker {
 	if err := os.Chmod(filepath.Join(w.dir, "tmp"), 0o1777|fs.ModeSticky); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.Link(s.program, filepath.Join(w.dir, "tmp", "sluice")); err != nil {
+	if err := os.Link(s.service.Program, filepath.Join(w.dir, "tmp", "sluice")); err != nil {
 		s.t.Fatal(err)
 	}
 	write(s.t, filepath.Join(w.dir, "tmp", "token"), tokens[name]+"\n")
@@ -105,9 +107,9 @@ func (s *site) worker(name string) *worker {
 func (w *worker) start() {
 	w.s.t.Helper()
 	args := w.s.network.enter("unshare", "--mount", "--propagation", "private", "sh", "-ec", enterMachine)
-	w.process = run(w.s.t, filepath.Join(w.dir, "worker.log"), func(cmd *exec.Cmd) {
-		cmd.Env = append(os.Environ(), "DIR="+w.dir, "SELF="+w.self, "URL="+w.s.url)
-	}, args...)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "DIR="+w.dir, "SELF="+w.self, "URL="+w.s.service.URL)
+	w.Process = run(w.s.t, filepath.Join(w.dir, "worker.log"), cmd)
 }
 
 // blind makes sure that the worker sees no file of the service, of the tests or
@@ -115,12 +117,12 @@ func (w *worker) start() {
 func (w *worker) blind() {
 	w.s.t.Helper()
 	w.s.until("worker "+w.name+" is ready", func() string {
-		if log := readAll(w.log); !strings.Contains(log, "the worker is ready") {
+		if log := readAll(w.Log); !strings.Contains(log, "the worker is ready") {
 			return "it is not, and says: " + log
 		}
 		return ""
 	})
-	root := fmt.Sprintf("/proc/%d/root", w.cmd.Process.Pid)
+	root := fmt.Sprintf("/proc/%d/root", w.Pid())
 	for _, hidden := range []string{w.s.dir, w.dir, w.s.g.Gate.Key} {
 		if _, err := os.Stat(root + hidden); err == nil {
 			w.s.t.Errorf("worker %s sees %s", w.name, hidden)
@@ -150,10 +152,10 @@ func (w *worker) processes() []string {
 // that they have made, but for the one that holds it.
 func (n *network) processes() []string {
 	var out []string
-	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", n.holder.cmd.Process.Pid))
+	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", n.holder.Pid()))
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range all {
-		if ns, err := os.Readlink(p + "/ns/net"); err == nil && ns == own && filepath.Base(p) != fmt.Sprint(n.holder.cmd.Process.Pid) {
+		if ns, err := os.Readlink(p + "/ns/net"); err == nil && ns == own && filepath.Base(p) != fmt.Sprint(n.holder.Pid()) {
 			cmd, _ := os.ReadFile(p + "/cmdline")
 			out = append(out, filepath.Base(p)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
 		}

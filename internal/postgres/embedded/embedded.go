@@ -1,4 +1,6 @@
-package postgres
+// Package embedded runs a Postgres server of our own, from the machine's programs: the service's where no other database
+// is named, and that of the tests.
+package embedded
 
 import (
 	"context"
@@ -20,14 +22,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Embedded is the server of the zero-configuration default: the machine's own
-// Postgres programs on a folder of ours, reached by a Unix socket that only its
-// user and root can use. Postgres refuses to run as root, so it runs as the
-// user postgres or nobody. It is our child, dies with us, and is started again
-// if it dies alone.
-type Embedded struct {
+// Server is the machine's own Postgres programs on a folder of ours, reached by
+// a Unix socket that only its user and root can use. Postgres refuses to run as
+// root, so it runs as the user postgres or nobody. It is our child, dies with
+// us, and is started again if it dies alone.
+type Server struct {
 	bin        string
 	dir        string
+	settings   []string
 	credential *syscall.Credential
 	log        *slog.Logger
 	stop       context.CancelFunc
@@ -35,16 +37,16 @@ type Embedded struct {
 }
 
 // DSN is the address of its database.
-func (p *Embedded) DSN() string { return EmbeddedDSN(p.dir) }
+func (p *Server) DSN() string { return DSN(p.dir) }
 
-// EmbeddedDSN is the address of the database of a server on dir.
-func EmbeddedDSN(dir string) string {
+// DSN is the address of the database of a server on dir.
+func DSN(dir string) string {
 	return fmt.Sprintf("host=%s user=sluice dbname=sluice", filepath.Join(dir, "run"))
 }
 
-// EmbeddedRuns reports whether a server on dir accepts connections, as that of
-// a running service does.
-func EmbeddedRuns(dir string) bool {
+// Runs reports whether a server on dir accepts connections, as that of a
+// running service does.
+func Runs(dir string) bool {
 	conn, err := net.Dial("unix", filepath.Join(dir, "run", ".s.PGSQL.5432"))
 	if err != nil {
 		return false
@@ -53,10 +55,10 @@ func EmbeddedRuns(dir string) bool {
 	return true
 }
 
-// StartEmbedded starts the server on dir, which it makes where there is none.
-// It returns once the server answers.
-func StartEmbedded(ctx context.Context, dir string, log *slog.Logger) (*Embedded, error) {
-	p := &Embedded{dir: dir, log: log, ended: make(chan struct{})}
+// Start starts the server on dir, which it makes where there is none, with more
+// of its settings ("fsync=off"). It returns once the server answers.
+func Start(ctx context.Context, dir string, log *slog.Logger, settings ...string) (*Server, error) {
+	p := &Server{dir: dir, log: log, settings: settings, ended: make(chan struct{})}
 	var err error
 	if p.bin, err = serverPrograms(); err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func StartEmbedded(ctx context.Context, dir string, log *slog.Logger) (*Embedded
 }
 
 // Stop ends the server: open transactions are rolled back, nothing is lost.
-func (p *Embedded) Stop() {
+func (p *Server) Stop() {
 	p.stop()
 	<-p.ended
 }
@@ -123,7 +125,7 @@ func serverUser() (*syscall.Credential, error) {
 	return nil, errors.New("Postgres refuses to run as root, and there is no user postgres or nobody to run it as; set DATABASE_URL")
 }
 
-func (p *Embedded) initialise(ctx context.Context) error {
+func (p *Server) initialise(ctx context.Context) error {
 	for _, d := range []string{p.dir, filepath.Join(p.dir, "run")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return fmt.Errorf("the embedded database's folder: %w", err)
@@ -147,7 +149,7 @@ func (p *Embedded) initialise(ctx context.Context) error {
 
 // awaitPredecessor waits for the server of a service that was killed: the
 // kernel has told it to end, and it still answers while it does.
-func (p *Embedded) awaitPredecessor(ctx context.Context) error {
+func (p *Server) awaitPredecessor(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
@@ -164,7 +166,7 @@ func (p *Embedded) awaitPredecessor(ctx context.Context) error {
 }
 
 // serverRuns gives the process of a server that runs on the folder, or 0.
-func (p *Embedded) serverRuns() int {
+func (p *Server) serverRuns() int {
 	text, err := os.ReadFile(filepath.Join(p.dir, "data", "postmaster.pid"))
 	if err != nil {
 		return 0
@@ -181,7 +183,7 @@ func (p *Embedded) serverRuns() int {
 	return pid
 }
 
-func (p *Embedded) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (p *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, name), args...)
 	cmd.Dir = p.dir
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
@@ -190,7 +192,7 @@ func (p *Embedded) command(ctx context.Context, name string, args ...string) *ex
 }
 
 // supervise keeps the server running until ctx is over.
-func (p *Embedded) supervise(ctx context.Context) {
+func (p *Server) supervise(ctx context.Context) {
 	defer close(p.ended)
 	// The kernel ties Pdeathsig to the thread that started the child.
 	runtime.LockOSThread()
@@ -211,14 +213,17 @@ func (p *Embedded) supervise(ctx context.Context) {
 	}
 }
 
-func (p *Embedded) serve(ctx context.Context) error {
+func (p *Server) serve(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := p.command(ctx, "postgres", "-D", filepath.Join(p.dir, "data"), "-k", filepath.Join(p.dir, "run"),
-		"-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=128MB")
+	args := []string{"-D", filepath.Join(p.dir, "data"), "-k", filepath.Join(p.dir, "run")}
+	for _, s := range append([]string{"listen_addresses=", "max_connections=200", "shared_buffers=128MB"}, p.settings...) {
+		args = append(args, "-c", s)
+	}
+	cmd := p.command(ctx, "postgres", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // fast shutdown
@@ -227,7 +232,7 @@ func (p *Embedded) serve(ctx context.Context) error {
 }
 
 // await waits until the server answers, and makes the database the first time.
-func (p *Embedded) await(ctx context.Context) error {
+func (p *Server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var last error
@@ -243,7 +248,7 @@ func (p *Embedded) await(ctx context.Context) error {
 	return fmt.Errorf("the embedded database does not answer (see %s): %w", filepath.Join(p.dir, "log"), last)
 }
 
-func (p *Embedded) ensureDatabase(ctx context.Context) error {
+func (p *Server) ensureDatabase(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s user=sluice dbname=postgres", filepath.Join(p.dir, "run")))
 	if err != nil {
 		return err
