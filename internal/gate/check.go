@@ -14,6 +14,12 @@ func (d *decider) check() {
 		return
 	}
 	ahead := d.unmerged(&c)
+	if d.restrictedNeed(&c, ahead) {
+		if len(d.s.Items) > 0 {
+			d.leave([]exit{{d.s.Items[0], Report{Kind: ReportDequeued, Reason: needsRestricted}}})
+		}
+		return
+	}
 	if len(d.s.Items) > 0 && len(d.s.Items[0].Changes) > 0 && !d.keepCheck(d.s.Items[0], &c, ahead) {
 		return
 	}
@@ -32,6 +38,12 @@ func (d *decider) check() {
 	}
 	d.attempt(it, nil, true)
 	d.concludeCheck(it)
+}
+
+// restrictedNeed says that a public change would be checked on top of a restricted
+// one: it waits until that has merged (G25).
+func (d *decider) restrictedNeed(c *Change, ahead []Ref) bool {
+	return !c.Restricted && slices.ContainsFunc(ahead, func(r Ref) bool { return d.f.Changes[r.ID].Restricted })
 }
 
 // keepCheck ends a check that has nothing to say any more, and moves one onto

@@ -156,7 +156,12 @@ func TestCheckHistories(t *testing.T) {
 // patch set, which says what its last buildset showed.
 func (p *player) checkedAsItIs() {
 	c := p.truth[cid(1)]
-	if _, held := p.state.Held[c.ID]; held || c.Status != gate.Open {
+	for _, b := range p.builds {
+		if !c.Restricted && slices.ContainsFunc(b.effect.Stack, func(r gate.Ref) bool { return p.truth[r.ID].Restricted }) {
+			p.fail("a public change was checked on %v", b.effect.Stack)
+		}
+	}
+	if _, held := p.state.Held[c.ID]; held || c.Status != gate.Open || !c.Restricted && p.needsRestricted(c.ID, map[gate.ChangeID]bool{}) {
 		return
 	}
 	done := p.state.Done[c.ID]
@@ -167,4 +172,51 @@ func (p *player) checkedAsItIs() {
 	if b := p.builds[last]; b.passed() != (done.Result == gate.ReportPassed) {
 		p.fail("told %s, and passed is %v", done.Result, b.passed())
 	}
+}
+
+// needsRestricted: one of the open needs of a change, directly or not, is
+// restricted; a parent that has moved on is none (G25).
+func (p *player) needsRestricted(id gate.ChangeID, seen map[gate.ChangeID]bool) bool {
+	seen[id] = true
+	for _, n := range p.needsNow(id) {
+		on := p.truth[n.ID]
+		if on == nil || on.Status != gate.Open || n.PatchSet != 0 && n.PatchSet != on.PatchSet || seen[n.ID] {
+			continue
+		}
+		if on.Restricted || p.needsRestricted(n.ID, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// needsNow are the needs of a change, its topic-mates too where whole topics are submitted.
+func (p *player) needsNow(id gate.ChangeID) []gate.Need {
+	c := p.truth[id]
+	needs := slices.Clone(c.Needs)
+	for _, other := range p.truth {
+		if p.policy.WholeTopics && c.Topic != "" && other.Topic == c.Topic && other.ID != id {
+			needs = append(needs, gate.Need{Kind: gate.TopicMate, ID: other.ID})
+		}
+	}
+	return needs
+}
+
+func TestG25ACheckWaitsForWhatIsRestricted(t *testing.T) {
+	s := stageCheck(t, 2)
+	s.edit(1, dependsOn(2))
+	s.step()
+	s.want("ahead", numbers(s.build(1).effect.Stack), 2)
+	b := s.build(1)
+	s.edit(2, func(c *gate.Change) { c.Restricted = true })
+	s.step()
+	s.want("items", s.order())
+	if !b.cancelled {
+		t.Error("the check on a restricted change goes on")
+	}
+	s.says(1, "#1 needs a restricted change that has not merged")
+	s.mergeNow(cid(2))
+	s.read(cid(2))
+	s.step()
+	s.want("ahead once it has merged", numbers(s.build(1).effect.Stack))
 }

@@ -259,8 +259,13 @@ func refOf(c Change) Ref {
 	return Ref{ID: c.ID, Number: c.Number, Branch: c.Branch, PatchSet: c.PatchSet, Revision: c.Revision}
 }
 
-// name is how people call a change.
-func name(number int) string { return fmt.Sprintf("#%d", number) }
+// name is how people call a change; 0 stands for one that is not shown (see Redact).
+func name(number int) string {
+	if number == 0 {
+		return "a restricted change"
+	}
+	return fmt.Sprintf("#%d", number)
+}
 
 // names joins the changes of an item.
 func names(refs []Ref) string {

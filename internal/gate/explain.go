@@ -311,5 +311,8 @@ func (e explainer) unchecked(c *Change) Reason {
 		r.Next = "it is checked again with a new patch set, with a new patch set of what it needs, or with the command retry"
 		return r
 	}
+	if e.restrictedNeed(c, e.unmerged(c)) {
+		return Reason{Who: byGate, Text: n + " " + needsRestricted, Next: "it is checked once that has merged"}
+	}
 	return Reason{Who: byGate, Text: n + " has not been checked", Next: "its check starts with the next decision"}
 }

@@ -164,7 +164,7 @@ func (d *decider) partly(it *Item, o SubmitOutcome) {
 			out = append(out, c)
 		}
 	}
-	why := fmt.Sprintf("%s landed without %s, which they belong together with%s", names(in), names(out), because(o.Text))
+	why := fmt.Sprintf("%s landed without %s, which they belong together with%s", d.names(in), d.names(out), because(o.Text))
 	d.leave([]exit{{it, Report{Kind: ReportRefused, Reason: why}}})
 	d.bypass(d.admit(in), why)
 }
@@ -243,9 +243,9 @@ func (d *decider) byItself(it *Item, out map[ItemID]bool) {
 	d.overtake(it)
 	out[it.ID] = true
 	for _, c := range rest {
-		d.left[c.ID] = "belonged together with " + names(in) + ", merged past the gate"
+		d.left[c.ID] = "belonged together with " + d.names(in) + ", merged past the gate"
 	}
-	d.leave([]exit{{it, Report{Kind: ReportDequeued, Reason: names(in) + " " + why}}})
+	d.leave([]exit{{it, Report{Kind: ReportDequeued, Reason: d.names(in) + " " + why}}})
 	if !d.f.Policy.Observe {
 		d.bypass(d.admit(in), why)
 	}

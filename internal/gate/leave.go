@@ -54,7 +54,7 @@ func (d *decider) lost(it *Item, out map[ItemID]bool) (why string, merged bool) 
 		if w != "" && why == "" {
 			why = w
 			if len(it.Changes) > 1 {
-				why = name(r.Number) + " " + w
+				why = d.names([]Ref{r}) + " " + w
 			}
 		}
 	}
@@ -205,6 +205,18 @@ func (d *decider) dropAbove(below map[ItemID]bool) {
 			d.drop(it)
 		}
 	}
+}
+
+// names joins changes for a report that may be about others, too: what not
+// everybody may read has no name there (G25).
+func (d *decider) names(refs []Ref) string {
+	refs = slices.Clone(refs)
+	for i := range refs {
+		if d.f.Changes[refs[i].ID].Restricted {
+			refs[i].Number = 0
+		}
+	}
+	return names(refs)
 }
 
 // restricted says whether an item holds a change that not everyone may read.

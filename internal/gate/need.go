@@ -92,19 +92,28 @@ func (d *decider) hasMerged(id ChangeID) bool {
 	return d.s.Done[id].Result == ReportMerged || d.f.Changes[id].Status == Merged
 }
 
+// needsRestricted is all that is said of what a public change waits for (G25).
+const needsRestricted = "needs a restricted change that has not merged"
+
 // refusal says why a need keeps the change outside the queue; "" where it does not
 // or where that depends on whether the need stands ahead.
 func (d *decider) refusal(n Need, s needState) string {
 	on := d.f.Changes[n.ID]
 	switch s {
 	case needElsewhere:
+		if on.Restricted {
+			return needsRestricted
+		}
 		if on.Queue == "" {
 			return fmt.Sprintf("needs %s, which no queue gates and which has not merged", d.call(n))
 		}
 		return fmt.Sprintf("needs %s, which is in another queue (%s) and has not merged", d.call(n), on.Queue)
 	case needRestricted:
-		return "needs a restricted change that has not merged"
+		return needsRestricted
 	case needOutdated:
+		if on.Restricted {
+			return "stands on an older patch set of a restricted change: rebase it"
+		}
 		return fmt.Sprintf("stands on patch set %d of %s, which is at patch set %d: rebase it", n.PatchSet, d.call(n), on.PatchSet)
 	case needClosed:
 		if on.Status == Abandoned {
@@ -117,9 +126,11 @@ func (d *decider) refusal(n Need, s needState) string {
 	return ""
 }
 
-// call names the change that a need means.
+// call names the change that a need means; not one that not everybody may read (G25).
 func (d *decider) call(n Need) string {
-	if c, ok := d.f.Changes[n.ID]; ok && c.Number != 0 {
+	if c, ok := d.f.Changes[n.ID]; ok && c.Restricted {
+		return name(0)
+	} else if ok && c.Number != 0 {
 		return name(c.Number)
 	}
 	if n.Text != "" {
