@@ -127,7 +127,7 @@ func (s *site) serve() *server {
 		return srv
 	}
 	s.connect()
-	s.worker.start(8)
+	s.worker.start()
 	s.t.Cleanup(func() { s.finish() })
 	return srv
 }

@@ -72,7 +72,7 @@ func (s *site) killOne(which int) {
 	case 1:
 		s.t.Log("kill the worker")
 		s.worker.stop()
-		s.worker.start(8)
+		s.worker.start()
 		one[int](s, `WITH dead AS (UPDATE attempts SET expires_at = now() WHERE state = 'running' RETURNING 1) SELECT count(*) FROM dead`)
 	case 2:
 		s.t.Log("kill the database")

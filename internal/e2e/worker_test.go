@@ -31,9 +31,10 @@ var errGone = errors.New("the lease is over")
 //	build corrupt
 //	build lost            the worker never answers
 type worker struct {
-	site *site
-	http *http.Client
-	stop func()
+	site  *site
+	http  *http.Client
+	stop  func()
+	slots int // jobs that run at once
 
 	mu    sync.Mutex // guards what follows
 	held  map[string]chan struct{}
@@ -59,14 +60,14 @@ type attempt struct {
 }
 
 func newWorker(s *site) *worker {
-	return &worker{site: s, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, held: map[string]chan struct{}{}}
+	return &worker{site: s, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}, slots: 8, held: map[string]chan struct{}{}}
 }
 
-// start lets n jobs run at once.
-func (w *worker) start(n int) {
+// start lets its jobs run.
+func (w *worker) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var slots sync.WaitGroup
-	for range n {
+	for range w.slots {
 		slots.Go(func() {
 			for ctx.Err() == nil {
 				w.next(ctx)

@@ -72,7 +72,8 @@ func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, stati
 }
 
 // join makes a job wait for another one that does the same work, which then is
-// as urgent as this one.
+// as urgent as this one. One that was given other packages of changes ahead is
+// not the same: what it gives would not stand here.
 func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool, error) {
 	if staticKey == "" {
 		return false, nil
@@ -82,6 +83,7 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 		WHERE id = (
 			SELECT id FROM jobs
 			WHERE static_key = $1 AND id <> $3 AND state IN ('queued', 'running') AND NOT restricted
+				AND `+builtAhead("jobs.id")+` IS NOT DISTINCT FROM `+builtAhead("$3")+`
 			ORDER BY id LIMIT 1)
 		RETURNING id`, staticKey, j.Priority, j.ID)
 	if err != nil || len(same) == 0 {
@@ -95,6 +97,14 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 	_, err = tx.Exec(ctx, `
 		UPDATE jobs SET waits_for = format('job %s, which does the same work', $2::bigint) WHERE id = $1 AND state = 'waiting'`, j.ID, same[0])
 	return true, err
+}
+
+// builtAhead is SQL for what the builds are whose packages a job waits for: their static keys.
+func builtAhead(job string) string {
+	return `(SELECT array_agg(DISTINCT built.static_key ORDER BY built.static_key) FROM job_needs n
+		JOIN jobs published ON published.id = n.needs
+		JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
+		WHERE n.job = ` + job + ` AND n.ahead AND NOT n.joined)`
 }
 
 // Reusable gives the newest results with this static key, the best candidate first.
