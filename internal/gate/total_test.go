@@ -22,6 +22,7 @@ func TestTotal(t *testing.T) {
 			rt.Fatalf("no rest: %s\n%s\n%s", encode(effects), encode(s), encode(again))
 		}
 		gate.Order(s, f)
+		gate.Simulate(gate.Simulation{State: s, Facts: f, Model: alike(gate.Times{1}, nil), Runs: 1, Limit: rapid.IntRange(0, 4).Draw(rt, "limit")})
 		for i := range 8 {
 			if r := gate.Explain(s, f, cid(i)); r.Text == "" {
 				rt.Fatalf("no reason for %d", i)
