@@ -20,6 +20,7 @@ type Paragraph struct {
 type rawField struct {
 	name  string
 	lines []string // with their ends
+	at    []int    // the lines' numbers in the file, from 1
 	size  int      // bytes
 }
 
@@ -77,7 +78,7 @@ func ParseParagraphs(data []byte) ([]Paragraph, error) {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
 		n++
-		if err := current.add(string(line)); err != nil {
+		if err := current.add(string(line), n); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		if strings.Trim(string(line), " \t") == "" {
@@ -94,7 +95,7 @@ func ParseParagraphs(data []byte) ([]Paragraph, error) {
 
 // add takes one more line of the paragraph. What the library does is quadratic
 // in a field's length, so that is limited.
-func (p *Paragraph) add(line string) error {
+func (p *Paragraph) add(line string, number int) error {
 	switch {
 	case strings.ContainsAny(line, "\x00\r"):
 		return bad("a NUL or carriage return in a control file")
@@ -118,7 +119,7 @@ func (p *Paragraph) add(line string) error {
 		p.fields = append(p.fields, rawField{name: name})
 	}
 	f := &p.fields[len(p.fields)-1]
-	f.lines, f.size = append(f.lines, line+"\n"), f.size+len(line)+1
+	f.lines, f.at, f.size = append(f.lines, line+"\n"), append(f.at, number), f.size+len(line)+1
 	if f.size > maxField || len(f.lines) > maxFieldLines {
 		return bad("the field %s is longer than %d bytes or %d lines", f.name, maxField, maxFieldLines)
 	}

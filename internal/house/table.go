@@ -19,9 +19,11 @@ var rooms = []room{
 	{path: "internal/record", why: "the rows, as every room names them", ours: []string{"internal/gate", "internal/job", "internal/release"}, pure: true},
 	{path: "internal/plan", why: "decides: the jobs of an item, their keys, their reuse", ours: []string{"internal/gate", "internal/job", "internal/record", "internal/release"}, pure: true},
 
+	{path: "internal/solve", why: "decides: which packages can be installed together, and why not; pure but for locks, as indices are shared"},
+
 	{path: "internal/engine", why: "facts, decide, transaction, effects; speaks to the adapters through interfaces of its own, in their types", ours: []string{
 		"internal/blob", "internal/config", "internal/gate", "internal/gerrit", "internal/git", "internal/job", "internal/plan",
-		"internal/record", "internal/release", "internal/repo", "internal/report", "internal/source",
+		"internal/record", "internal/release", "internal/repo", "internal/report", "internal/source", "internal/universe",
 	}},
 	{path: "internal/postgres", why: "every line of SQL; River", ours: []string{"internal/gate", "internal/job", "internal/plan", "internal/record", "internal/release", "migrations"}},
 	{path: "internal/gerrit", why: "REST, stream-events and webhooks", ours: []string{"internal/gate"}},
@@ -33,6 +35,7 @@ var rooms = []room{
 	{path: "internal/publisher", why: "makes the engine's repositories: from rows to publications, with the keys", ours: []string{
 		"internal/blob", "internal/deb", "internal/engine", "internal/job", "internal/record", "internal/release", "internal/repo", "internal/rpm", "internal/signing",
 	}},
+	{path: "internal/universe", why: "what can be installed: indices and declarations, as packages to solve", ours: []string{"internal/deb", "internal/job", "internal/rpm", "internal/solve", "internal/source"}},
 	{path: "internal/upstream", why: "the caching proxy of the base distributions", ours: []string{"internal/blob", "internal/config", "internal/job"}},
 	{path: "internal/signing", why: "signs and verifies"},
 	{path: "internal/blob", why: "the content-addressed store"},
@@ -90,14 +93,15 @@ var owners = []owner{
 	{"github.com/sassoftware/go-rpmutils", []string{"internal/rpm"}, "RPM signatures"},
 	{"github.com/cavaliergopher/rpm", []string{"internal/rpm"}, "every reading of an RPM"},
 	{"pault.ag/go/debian", []string{"internal/deb"}, "every reading of a control file or a .deb"},
-	{"github.com/klauspost/compress", []string{"internal/blob", "internal/deb", "internal/rpm", "internal/repo", "internal/sandbox", "internal/environment", "internal/stage", "internal/worker"}, "zstd and fast gzip"},
+	{"github.com/go-air/gini", []string{"internal/solve"}, "the SAT solver"},
+	{"github.com/klauspost/compress", []string{"internal/universe", "internal/blob", "internal/deb", "internal/rpm", "internal/repo", "internal/sandbox", "internal/environment", "internal/stage", "internal/worker"}, "zstd and fast gzip"},
 
 	{"github.com/goccy/go-yaml", []string{"internal/config"}, "strict YAML with positions"},
 	{"github.com/google/jsonschema-go", []string{"internal/config"}, "the published schema"},
 	{"github.com/alecthomas/kong", []string{"cmd/sluice"}, "the command line"},
 	{"github.com/evanw/esbuild", []string{"web"}, "the page's bundler"},
 
-	{"golang.org/x/sync", []string{"internal/engine", "internal/worker", "internal/postgres", "internal/repo", "internal/gerrit", "internal/environment", "internal/stage", "internal/upstream", "internal/api", "cmd/sluice"}, "errgroup, singleflight"},
+	{"golang.org/x/sync", []string{"internal/engine", "internal/worker", "internal/postgres", "internal/repo", "internal/gerrit", "internal/environment", "internal/stage", "internal/universe", "internal/upstream", "internal/api", "cmd/sluice"}, "errgroup, singleflight"},
 	{"golang.org/x/sys", []string{"internal/sandbox", "internal/environment", "internal/worker", "internal/git", "internal/blob", "internal/stage"}, "namespaces, mounts, signals"},
 
 	{"github.com/google/go-cmp", nil, testOnly},

@@ -49,6 +49,9 @@ type Place struct {
 	Path string
 }
 
+// InPrimary reports whether primary.xml lists a file of this path.
+func InPrimary(path string) bool { return primaryFile(path) }
+
 // primaryFile reports whether a file is listed in primary.xml already.
 func primaryFile(path string) bool {
 	return strings.HasPrefix(path, "/etc/") || strings.Contains(path, "bin/") || path == "/usr/lib/sendmail"

@@ -51,6 +51,8 @@ type Packaging struct {
 	Path     string   // of the spec; "debian" for DEB
 	// Exclusive lists the architectures that it builds for; empty: all.
 	Exclusive []string
+	// Declares is what it says of dependencies.
+	Declares Declares
 }
 
 // For gives the packaging of a format, or nil.
@@ -185,6 +187,7 @@ func (r *reader) deb(folder string) *Packaging {
 		return nil
 	}
 	p.Version = top.Version
+	p.Declares = r.debDeclares(folder, c)
 	return p
 }
 

@@ -40,6 +40,7 @@ func (r *reader) rpm(folder, named string) *Packaging {
 	return &Packaging{
 		Name: s.tags["name"].text, Version: version, Binaries: s.binaries, Asks: s.asks, Path: name,
 		Exclusive: strings.Fields(strings.ReplaceAll(s.tags["exclusivearch"].text, ",", " ")),
+		Declares:  readSpecDeclares(name, string(text)),
 	}
 }
 
