@@ -79,11 +79,18 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 		return false, nil
 	}
 	same, err := scalars[int64](ctx, tx, `
+		WITH given AS ( -- what the builds are whose packages a job was given, or will be
+			SELECT n.job, array_agg(DISTINCT built.static_key ORDER BY built.static_key) AS keys FROM job_needs n
+			JOIN jobs published ON published.id = n.needs
+			JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
+			WHERE n.ahead AND NOT n.joined
+				AND n.job IN (SELECT id FROM jobs WHERE id = $3 OR static_key = $1 AND state IN ('queued', 'running'))
+			GROUP BY n.job)
 		UPDATE jobs SET priority = least(priority, $2)
 		WHERE id = (
-			SELECT id FROM jobs
+			SELECT id FROM jobs LEFT JOIN given ON given.job = id LEFT JOIN given own ON own.job = $3
 			WHERE static_key = $1 AND id <> $3 AND state IN ('queued', 'running') AND NOT restricted
-				AND `+builtAhead("jobs.id")+` IS NOT DISTINCT FROM `+builtAhead("$3")+`
+				AND given.keys IS NOT DISTINCT FROM own.keys
 			ORDER BY id LIMIT 1)
 		RETURNING id`, staticKey, j.Priority, j.ID)
 	if err != nil || len(same) == 0 {
@@ -97,14 +104,6 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 	_, err = tx.Exec(ctx, `
 		UPDATE jobs SET waits_for = format('job %s, which does the same work', $2::bigint) WHERE id = $1 AND state = 'waiting'`, j.ID, same[0])
 	return true, err
-}
-
-// builtAhead is SQL for what the builds are whose packages a job waits for: their static keys.
-func builtAhead(job string) string {
-	return `(SELECT array_agg(DISTINCT built.static_key ORDER BY built.static_key) FROM job_needs n
-		JOIN jobs published ON published.id = n.needs
-		JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
-		WHERE n.job = ` + job + ` AND n.ahead AND NOT n.joined)`
 }
 
 // Reusable gives the newest results with this static key, the best candidate first.
