@@ -99,9 +99,11 @@ func (d *decider) concludeCheck(it *Item) {
 	if !v.ended || v.outcome == testing {
 		return
 	}
-	r := Report{Kind: ReportPassed}
+	r, over := Report{Kind: ReportPassed}, true
 	if v.outcome != passed {
-		r = d.blame(it, v)
+		if r, over = d.conclude(it, v); !over {
+			return
+		}
 	}
 	d.leave([]exit{{it, r}})
 	for _, c := range it.Changes {

@@ -59,8 +59,8 @@ type decider struct {
 	place map[ChangeID]ItemID
 	index map[ItemID]int
 	stale bool // index has to be made anew
-	// ownMaps: Held, Done and Forced have been copied.
-	ownHeld, ownDone, ownForced bool
+	// Held, Done, Forced and Red have been copied.
+	ownHeld, ownDone, ownForced, mineRed bool
 	// topics are the open changes of each topic, where whole topics are submitted.
 	topics map[string][]ChangeID
 	// left remembers why a change left in this decision, for its dependants' reports.
@@ -235,6 +235,7 @@ func (d *decider) forget() {
 			d.unhold(id)
 		}
 	}
+	d.forgetRed()
 	for id, n := range d.s.Forced {
 		if over(id, n.PatchSet) && !d.inFlight(id) {
 			d.unforce(id)

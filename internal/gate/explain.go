@@ -65,6 +65,8 @@ func (e explainer) item(it *Item, c *Change) Reason {
 		r.Children = e.openJobs(it)
 	case PlaceFailing, PlaceConflict, PlaceError:
 		r = e.failing(it, r)
+	case PlaceRed:
+		r = e.red(it, r)
 	case PlaceHeld:
 		on := e.decider.item(e.heldBy(it, e.bad))
 		r.Next = "if that is tested again, so is this; if it leaves, so does this"
@@ -96,6 +98,8 @@ func (e explainer) failing(it *Item, r Reason) Reason {
 	case !e.verdict(it).ended:
 		r.Who, r.Next = byWorker, "it is reported when its other jobs have ended"
 		r.Children = e.openJobs(it)
+	case e.asking(it, e.verdict(it)):
+		r.Who, r.Next = byWorker, "it is reported if it passes there; if it fails there too, nobody is blamed and it waits"
 	default:
 		r.Who, r.Next = byGate, "it is reported now"
 	}
@@ -119,8 +123,8 @@ func (e explainer) waiting(i int, r Reason) Reason {
 	case e.verifying() != nil:
 		r.Next = "it is tested on what is then on the branch"
 		r.Children = []Reason{e.brief(e.verifying())}
-	case i >= e.s.Window:
-		r.Next = fmt.Sprintf("it starts when %d of those ahead have left; the window is %d", i-e.s.Window+1, e.s.Window)
+	case e.window[i] > 0:
+		r.Next = fmt.Sprintf("it starts when %d of those ahead have left; the window is %d", e.window[i], e.s.Window)
 		r.Children = []Reason{e.brief(e.s.Items[0])}
 	default:
 		r.Next = "it starts with the next decision"

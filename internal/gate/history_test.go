@@ -41,7 +41,10 @@ func TestHistories(t *testing.T) {
 			"turn2":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
 			"turn3":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
 			"command":   func(*rapid.T) { p.commandOne() },
-			"policy":    func(*rapid.T) { p.policy.FailFast = !p.policy.FailFast },
+			"policy":    func(*rapid.T) { p.setPolicy() },
+			"red":       func(*rapid.T) { p.turnRed() },
+			"mend":      func(*rapid.T) { p.mend() },
+			"proof":     func(*rapid.T) { p.proveOne() },
 		})
 		p.calm()
 	})
@@ -86,6 +89,7 @@ func (p *player) setUp(n int) {
 			c.Topic = "t"
 		}
 		p.fails[c.ID], p.broken[c.ID], p.differ[c.ID] = flag("fails", 6), flag("broken", 20), flag("differs", 12)
+		p.cures[c.ID], p.fresh[c.ID] = flag("cures", 8), flag("fresh", 12)
 		if flag("refused", 10) {
 			p.refuse[c.ID] = 1
 		}
@@ -102,6 +106,7 @@ func (p *player) setUp(n int) {
 		p.tell("change %d of %s needs %v restricted=%v", i, queue, needs, c.Restricted)
 	}
 	p.policy.Observe, p.policy.WholeTopics = flag("observe", 10), flag("topics", 4)
+	p.policy.Evidence = !flag("no evidence", 5)
 	p.hiccups = rapid.IntRange(0, 2).Draw(p.rt, "hiccups")
 	p.tell("fails %v broken %v clash %v spoil %v refuse %v differ %v", set(p.fails), set(p.broken), set(p.clash), set(p.spoil), p.refuse, set(p.differ))
 }
@@ -270,6 +275,7 @@ func (p *player) commandOne() {
 func (p *player) calm() {
 	p.tell("calm")
 	p.policy.Observe = false
+	p.mend()
 	p.readAll()
 	p.command("resume", "")
 	for range 20 {

@@ -14,7 +14,11 @@ func (d *decider) submit() {
 	}) {
 		return
 	}
-	for _, it := range d.s.Items[:min(len(d.s.Items), d.s.Window)] {
+	window := d.window()
+	for i, it := range d.s.Items {
+		if window[i] > 0 {
+			return
+		}
 		if d.landable(it) {
 			it = d.edit(it)
 			it.FellOut = false
@@ -53,7 +57,7 @@ func (d *decider) landable(it *Item) bool {
 
 // holds says that an item was passed by often enough: nothing lands before it is decided (G25).
 func (d *decider) holds(it *Item) bool {
-	return it.Rebases >= patience && d.restricted(it)
+	return it.Rebases >= patience && d.restricted(it) && len(it.Red) == 0
 }
 
 // outcomes takes in what became of the submits in flight.
@@ -90,6 +94,7 @@ func because(text string) string {
 func (d *decider) landed(it *Item) {
 	d.emit(Effect{Kind: Publish, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes})
 	d.overtake(it)
+	d.cure(d.passes(it))
 	d.resize(d.s.Window + 1)
 	d.depart(it, Report{Kind: ReportMerged})
 }
@@ -175,10 +180,10 @@ func (d *decider) bypass(it *Item, why string) {
 	d.overtake(it)
 	d.dropAbove(map[ItemID]bool{it.ID: true})
 	it = d.edit(it)
-	if it.Buildset != nil && !d.verdict(it).ended {
+	if it.Buildset != nil && (it.Buildset.Proving || !d.verdict(it).ended) {
 		d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: it.Buildset.ID})
 	}
-	it.Buildset, it.FellOut, it.Verify = nil, false, true
+	it.Buildset, it.FellOut, it.Red, it.Verify = nil, false, nil, true
 	for _, c := range it.Changes {
 		d.unforce(c.ID)
 		d.finish(c.ID, Done{PatchSet: c.PatchSet, At: d.f.Now, Result: ReportMerged, Reason: why})
@@ -192,6 +197,7 @@ func (d *decider) verified(it *Item, v verdict) {
 	switch v.outcome {
 	case passed:
 		d.emit(Effect{Kind: Publish, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes})
+		d.cure(d.passes(it))
 		d.depart(it, Report{Kind: ReportMerged, Reason: "the merged tree has passed all jobs"})
 	case errored:
 		d.depart(it, Report{Kind: ReportError, Reason: "merged, and not published: " + v.why})
@@ -257,7 +263,7 @@ func (d *decider) observed(it *Item) {
 		d.dropAbove(map[ItemID]bool{it.ID: true})
 	}
 	d.overtake(it)
-	if b := it.Buildset; b != nil && !d.verdict(it).ended {
+	if b := it.Buildset; b != nil && (b.Proving || !d.verdict(it).ended) {
 		d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: b.ID})
 	}
 	d.depart(it, Report{Kind: ReportMerged})

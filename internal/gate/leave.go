@@ -125,6 +125,8 @@ func (k ReportKind) past() string {
 		return "has merged"
 	case ReportPassed:
 		return "passed"
+	case ReportRed:
+		return "fails as the branch itself does"
 	}
 	return string(k)
 }
@@ -143,7 +145,7 @@ func (d *decider) leave(exits []exit) {
 	for _, e := range exits {
 		it := d.item(e.item.ID)
 		e.report.Final = true
-		if b := it.Buildset; b != nil && !d.verdict(it).ended {
+		if b := it.Buildset; b != nil && (b.Proving || !d.verdict(it).ended) {
 			d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: b.ID})
 		}
 		d.tell(it, e.report)

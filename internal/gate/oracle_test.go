@@ -163,6 +163,9 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 		if !w.exact(e.Buildset, true) {
 			w.fail("blames %v with something unmerged under it (G11): stack %v, landed %v", numbers(e.Changes), b.effect.StackItems, w.landed[b.after:])
 		}
+		if w.policy.Evidence {
+			w.holdBlame(e, b)
+		}
 		if failed := b.broken != "" || w.bad(b, "build") || w.bad(b, "test"); r.Kind == gate.ReportFailed && !failed || r.Kind == gate.ReportConflict && b.conflict == nil {
 			w.fail("blames %v without a reason", numbers(e.Changes))
 		}
@@ -186,6 +189,7 @@ func (w *world) hold(f gate.Facts) {
 	if s.Kind == gate.Dependent {
 		o.stacks()
 		o.waiting()
+		o.reds()
 		o.outside()
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.known)) {
@@ -231,7 +235,7 @@ func (o oracle) wanted() {
 		}
 	}
 	for id, b := range o.w.builds {
-		runs := !b.prepared || slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) })
+		runs := !b.prepared || slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) || j.Evidence == gate.EvidenceRunning })
 		landed := slices.Contains(o.w.landed, b.effect.Item) && !b.effect.Verify
 		verified := b.effect.Verify && b.passed()
 		if runs && !named[id] && !cancelled[id] && !landed && !verified {
@@ -277,7 +281,7 @@ func (o oracle) held(i int) bool {
 // idle: nobody stands behind it.
 func (o oracle) idle(i int) bool {
 	it := o.w.state.Items[i]
-	return it.Submit == nil && (it.Verify || o.fails(it) || o.held(i))
+	return it.Submit == nil && (it.Verify || o.fails(it) || o.held(i) || o.doubted(it))
 }
 
 func (o oracle) secret(i int) bool {
@@ -311,14 +315,18 @@ func (o oracle) stacks() {
 	s := o.w.state
 	verifying := slices.ContainsFunc(s.Items, func(it *gate.Item) bool { return it.Verify })
 	for i, it := range s.Items {
-		active := i < s.Window
+		active := o.active(i)
 		switch {
 		case it.Buildset != nil && active == it.FellOut:
 			o.w.fail("item %d at %d of window %d: fell out %v", it.ID, i, s.Window, it.FellOut)
 		case it.Verify || it.Submit != nil:
 		case it.Buildset == nil:
-			if active && s.Paused == nil && !verifying && !o.held(i) {
+			if active && s.Paused == nil && !verifying && !o.held(i) && o.first(i) {
 				o.w.fail("item %d is active and nothing tests it", it.ID)
+			}
+		case o.red(it):
+			if active && s.Paused == nil && !verifying && !o.held(i) && o.first(i) && o.outlived(it) {
+				o.w.fail("item %d waits with a base that has moved", it.ID)
 			}
 		case o.fails(it) && len(o.left(it)) == 0:
 		case verifying:
@@ -366,11 +374,11 @@ func (o oracle) waiting() {
 		}
 		b := o.w.builds[it.Buildset.ID]
 		over := b.prepared && !slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) })
-		if o.fails(it) && over {
+		if o.fails(it) && over && !o.excused(it) {
 			o.w.fail("item %d has failed by itself and is not reported (G11)", it.ID)
 		}
-		patient := slices.ContainsFunc(s.Items[:i], func(it *gate.Item) bool { return it.Rebases >= 3 })
-		if b.passed() && busy == 0 && s.Paused == nil && !patient && i < s.Window && !o.f.Policy.Observe {
+		patient := slices.ContainsFunc(s.Items[:i], func(it *gate.Item) bool { return it.Rebases >= 3 && len(it.Red) == 0 })
+		if b.passed() && busy == 0 && s.Paused == nil && !patient && o.active(i) && !o.f.Policy.Observe {
 			o.w.fail("item %d has passed with nothing under it and is not submitted (G14)", it.ID)
 		}
 	}

@@ -38,6 +38,7 @@ const (
 	PlaceFailing    PlaceState = "failing"    // a voting job failed
 	PlaceConflict   PlaceState = "conflict"   // does not merge
 	PlaceError      PlaceState = "error"      // no verdict, and none of its fault
+	PlaceRed        PlaceState = "red"        // fails as its base does, and waits for that to be mended
 	PlaceHeld       PlaceState = "held"       // with a failing item that it needs (G11)
 	PlaceSubmitting PlaceState = "submitting" // Gerrit has been asked
 	PlaceVerifying  PlaceState = "verifying"  // merged past what was tested (G16)
@@ -56,13 +57,15 @@ func Order(state State, facts Facts) []Place {
 // view answers questions about a queue without deciding anything.
 type view struct {
 	*decider
-	bad map[ItemID]bool
+	bad    map[ItemID]bool
+	window []int // per item: how many places the window is short of it (G7)
 }
 
 func newView(state State, facts Facts) *view {
-	v := &view{newDecider(state, facts), map[ItemID]bool{}}
+	v := &view{decider: newDecider(state, facts), bad: map[ItemID]bool{}}
+	v.window = v.decider.window()
 	for _, it := range v.s.Items {
-		if it.Submit == nil && !it.Verify && (v.heldBy(it, v.bad) != 0 || !v.verdict(it).good()) {
+		if it.Submit == nil && !it.Verify && (v.heldBy(it, v.bad) != 0 || !it.trusted(v.verdict(it))) {
 			v.bad[it.ID] = true
 		}
 	}
@@ -70,7 +73,7 @@ func newView(state State, facts Facts) *view {
 }
 
 func (v *view) place(i int, it *Item) Place {
-	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: i < v.s.Window}
+	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: v.window[i] == 0}
 	for _, on := range v.under(it) {
 		p.Behind = append(p.Behind, on.Changes...)
 	}
@@ -94,17 +97,21 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 		return PlaceVerifying, fmt.Sprintf("merged past the gate, verifying %d/%d", p.Done, p.Jobs)
 	case told.outcome == conflict:
 		return PlaceConflict, "conflict: " + told.why
+	case len(it.Red) > 0 && v.waitsRed(it):
+		return PlaceRed, "waits: " + v.redWord(it)
+	case told.outcome == failing && v.asking(it, told):
+		return PlaceFailing, "failing: " + told.why + "; whether it fails on the branch itself is being found out"
 	case told.outcome == failing:
 		return PlaceFailing, "failing: " + told.why
 	case told.outcome == errored:
 		return PlaceError, "no verdict: " + told.why
-	case v.bad[it.ID]:
+	case v.heldBy(it, v.bad) != 0:
 		return PlaceHeld, "held with " + names(v.item(v.heldBy(it, v.bad)).Changes) + ", which it needs"
 	case it.Buildset == nil && v.s.Paused != nil:
 		return PlaceWaiting, "waiting: the queue is paused"
 	case it.Buildset == nil && v.verifying() != nil:
 		return PlaceWaiting, "waiting for " + names(v.verifying().Changes) + " to be verified"
-	case it.Buildset == nil && i >= v.s.Window:
+	case it.Buildset == nil && v.window[i] > 0:
 		return PlaceWaiting, "waiting outside the window"
 	case it.Buildset == nil:
 		return PlaceWaiting, "waiting"

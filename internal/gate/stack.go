@@ -13,10 +13,11 @@ func (d *decider) restack() {
 	// What the next item stands on: top is the nearest good item ahead with all
 	// that it stands behind, public the same for one that is not restricted (G25).
 	var top, public []ItemID
-	bad := map[ItemID]bool{}
+	bad, claimed := map[ItemID]bool{}, map[string]bool{}
+	window := d.window()
 	for i := range d.s.Items {
 		it := d.s.Items[i]
-		active := i < d.s.Window
+		active := window[i] == 0
 		if !active && it.Buildset == nil {
 			continue
 		}
@@ -33,6 +34,7 @@ func (d *decider) restack() {
 			}
 			continue
 		case it.Submit != nil:
+			it.claim(claimed)
 		case verifying:
 			if !d.decided(it) {
 				d.drop(it)
@@ -42,7 +44,11 @@ func (d *decider) restack() {
 			d.drop(it)
 			bad[it.ID] = true
 			continue
-		case !d.attempt(it, base, active):
+		case d.bides(it, it.claim(claimed), active):
+			d.fallOut(it, active)
+			bad[it.ID] = true
+			continue
+		case !d.attempt(d.s.Items[i], base, active):
 			bad[it.ID] = true
 			continue
 		}
@@ -61,15 +67,12 @@ func (d *decider) attempt(it *Item, base []ItemID, active bool) bool {
 	if it.Buildset != nil && d.outdated(it, base) && !d.decided(it) {
 		it = d.drop(it)
 	}
-	if fell := it.Buildset != nil && !active; fell != it.FellOut {
-		it = d.edit(it)
-		it.FellOut = fell
-	}
+	it = d.fallOut(it, active)
 	if it.Buildset == nil {
 		if active && d.s.Paused == nil {
 			d.prepare(it, base)
 		}
-		return true
+		return len(it.Red) == 0
 	}
 	v := d.verdict(it)
 	if v.over && !v.ended && d.f.Policy.FailFast && !it.Buildset.RestCancelled {
@@ -77,7 +80,16 @@ func (d *decider) attempt(it *Item, base []ItemID, active bool) bool {
 		it.Buildset.RestCancelled = true
 		d.emit(Effect{Kind: CancelRest, Item: it.ID, Buildset: it.Buildset.ID})
 	}
-	return v.good()
+	return it.trusted(v)
+}
+
+// fallOut notes whether an item keeps its attempt outside the window (G7).
+func (d *decider) fallOut(it *Item, active bool) *Item {
+	if fell := it.Buildset != nil && !active; fell != it.FellOut {
+		it = d.edit(it)
+		it.FellOut = fell
+	}
+	return it
 }
 
 // decided says that an item's failure is its own: it fails, and nothing unmerged
@@ -105,7 +117,7 @@ func (d *decider) heldBy(it *Item, bad map[ItemID]bool) ItemID {
 	}
 	for _, r := range it.Changes {
 		for _, n := range d.needs(new(d.f.Changes[r.ID])) {
-			if on := d.place[n.ID]; bad[on] {
+			if on := d.place[n.ID]; on != it.ID && bad[on] {
 				return on
 			}
 		}
@@ -139,6 +151,8 @@ func (d *decider) prepare(it *Item, base []ItemID) {
 // items out (G11). What merged past the gate is reported when its jobs have ended.
 func (d *decider) report() {
 	var exits []exit
+	var red []ItemID
+	var passing []string
 	for _, it := range d.s.Items {
 		if it.Buildset == nil || it.Submit != nil {
 			continue
@@ -151,10 +165,33 @@ func (d *decider) report() {
 				return
 			}
 		case !v.good() && v.ended && d.settled(it):
-			exits = append(exits, exit{it, d.blame(it, v)})
+			if r, over := d.conclude(it, v); r.Kind == ReportRed {
+				red = append(red, it.ID)
+			} else if over {
+				exits = append(exits, exit{it, r})
+				passing = append(passing, d.acquitted(it)...)
+			}
 		}
 	}
+	d.cure(passing)
+	d.wait(red, passing)
 	d.leave(exits)
+}
+
+// conclude says what is told of a failure, by its evidence; over, whether that
+// is the end of it: in a gate an item whose base is red waits, and so does one
+// of which that is not known yet.
+func (d *decider) conclude(it *Item, v verdict) (r Report, over bool) {
+	switch d.proof(it, v) {
+	case unproven:
+		d.prove(it)
+		return Report{}, false
+	case redBase:
+		return Report{Kind: ReportRed, Reason: redSentence(d.reds(it))}, d.s.Kind == Independent
+	case unknown:
+		return Report{Kind: ReportError, Reason: v.why + ", and whether it does on the branch itself could not be found out"}, true
+	}
+	return d.blame(it, v), true
 }
 
 // blame words a failure, and narrows the window for one of its tests (G7).

@@ -41,7 +41,7 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 	}
 	f := gate.Facts{
 		Now: time.Unix(50, 0), Changes: map[gate.ChangeID]gate.Change{}, Buildsets: map[gate.BuildsetID]gate.BuildsetFacts{},
-		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics")},
+		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics"), Evidence: yes("evidence")},
 	}
 	for i := range small("changes") {
 		c := gate.Change{
@@ -59,8 +59,11 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 		if i < len(f.Changes) || yes("unknown") {
 			it.Changes = []gate.Ref{{ID: cid(i), Number: i, PatchSet: 1}}
 		}
+		if yes("red") {
+			it.Red = []string{fmt.Sprint(small("red"))}
+		}
 		if yes("buildset") {
-			it.Buildset = &gate.Buildset{ID: gate.BuildsetID(i + 1), Overtaken: yes("overtaken")}
+			it.Buildset = &gate.Buildset{ID: gate.BuildsetID(i + 1), Overtaken: yes("overtaken"), Proving: yes("proving")}
 			for j := range i {
 				if yes("stands on") {
 					it.Buildset.Stack = append(it.Buildset.Stack, gate.ItemID(j+1))
@@ -89,11 +92,12 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 }
 
 func results(rt *rapid.T) gate.BuildsetFacts {
-	b := gate.BuildsetFacts{Prepared: rapid.Bool().Draw(rt, "prepared")}
+	b := gate.BuildsetFacts{Prepared: rapid.Bool().Draw(rt, "prepared"), Moved: rapid.Bool().Draw(rt, "moved")}
 	for i := range rapid.IntRange(0, 3).Draw(rt, "jobs") {
 		b.Jobs = append(b.Jobs, gate.Job{
 			Name: fmt.Sprint(i), Voting: rapid.Bool().Draw(rt, "voting"), Early: rapid.IntRange(0, 5).Draw(rt, "early") == 5,
-			State: rapid.SampledFrom([]gate.JobState{gate.JobPassed, gate.JobPassed, gate.JobFailed, gate.JobRunning, gate.JobWaiting, gate.JobError, gate.JobCancelled, gate.JobNotApplicable, "odd"}).Draw(rt, "state"),
+			Evidence: rapid.SampledFrom([]gate.Evidence{"", gate.EvidenceRunning, gate.EvidenceGood, gate.EvidenceRed, gate.EvidenceRed, gate.EvidenceAbsent, gate.EvidenceUnknown, "odd"}).Draw(rt, "evidence"),
+			State:    rapid.SampledFrom([]gate.JobState{gate.JobPassed, gate.JobPassed, gate.JobFailed, gate.JobRunning, gate.JobWaiting, gate.JobError, gate.JobCancelled, gate.JobNotApplicable, "odd"}).Draw(rt, "state"),
 		})
 	}
 	if rapid.IntRange(0, 9).Draw(rt, "conflict") == 9 {

@@ -108,6 +108,8 @@ type Policy struct {
 	// WholeTopics: Gerrit submits a topic at once, so that its open changes are
 	// one item (G3). Facts.Changes then holds all topic-mates, of any queue.
 	WholeTopics bool `json:"whole_topics,omitempty"`
+	// Evidence: nobody is blamed for a job that fails on the branch itself too.
+	Evidence bool `json:"evidence,omitempty"`
 }
 
 // State is one queue. It is stored whole; its row carries a version.
@@ -127,9 +129,11 @@ type State struct {
 	// approval is newer: ReadyAt after the note's time, or a new patch set.
 	Done map[ChangeID]Done `json:"done,omitempty"`
 	// Forced are changes that an administrator enqueued: they enter without being ready.
-	Forced       map[ChangeID]Note `json:"forced,omitempty"`
-	NextItem     ItemID            `json:"next_item"`
-	NextBuildset BuildsetID        `json:"next_buildset"`
+	Forced map[ChangeID]Note `json:"forced,omitempty"`
+	// Red are the jobs that fail on the branch itself, as far as an item waits for them.
+	Red          map[string]Red `json:"red,omitempty"`
+	NextItem     ItemID         `json:"next_item"`
+	NextBuildset BuildsetID     `json:"next_buildset"`
 }
 
 // Note is who did something, when and why.
@@ -180,6 +184,9 @@ type Item struct {
 	Retry bool `json:"retry,omitempty"`
 	// Rebases counts how often a restricted item was passed by (G25).
 	Rebases int `json:"rebases,omitempty"`
+	// Red names the jobs that fail on its base without it: it waits, blamed for
+	// nothing, until they pass there.
+	Red []string `json:"red,omitempty"`
 }
 
 // Buildset is one attempt at testing an item on one base.
@@ -198,6 +205,8 @@ type Buildset struct {
 	Overtaken bool `json:"overtaken,omitempty"`
 	// RestCancelled: CancelRest has been decided.
 	RestCancelled bool `json:"rest_cancelled,omitempty"`
+	// Proving: Prove has been decided.
+	Proving bool `json:"proving,omitempty"`
 }
 
 // Submit is a submit in flight.
@@ -234,6 +243,9 @@ type BuildsetFacts struct {
 	Broken string
 	// Jobs are all its jobs, reused ones too.
 	Jobs []Job
+	// Moved: what it was tested on is not what is there now, or was looked at long
+	// ago. It matters to those that wait with a red base.
+	Moved bool
 }
 
 // Conflict says what would not merge.
@@ -265,6 +277,10 @@ type Job struct {
 	State  JobState
 	// Early: a failure seen before the job ended; counts as failing already (G9).
 	Early bool
+	// Evidence, of a failed voting job, says how it does on the base without the item.
+	Evidence Evidence
+	// Since is, where it fails there too, when it first did; Passed when it last passed there.
+	Since, Passed time.Time
 }
 
 // SubmitOutcome is what became of a submit.
@@ -338,6 +354,9 @@ const (
 	Cancel EffectKind = "cancel"
 	// CancelRest: fail-fast; those of Buildset's jobs that have not ended.
 	CancelRest EffectKind = "cancel_rest"
+	// Prove: find or make the evidence for the failed voting jobs of Buildset: how
+	// each does on its base without the item.
+	Prove EffectKind = "prove"
 	// SubmitChanges: submit Changes in order, after resolving the base again.
 	SubmitChanges EffectKind = "submit"
 	// Publish: the packages that Buildset tested are released.
@@ -373,6 +392,7 @@ const (
 	ReportError     ReportKind = "error"    // nothing in the change: no verdict
 	ReportBypassed  ReportKind = "bypassed" // merged, and not what was tested
 	ReportPublished ReportKind = "published"
+	ReportRed       ReportKind = "red" // fails as the branch itself does: nobody is blamed; final for a check only
 )
 
 // Reason is a node of the answer to "why": what stands where, what it waits

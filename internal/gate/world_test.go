@@ -39,6 +39,9 @@ type world struct {
 	refuse   map[gate.ChangeID]int  // so many submits are refused
 	differ   map[gate.ChangeID]bool // lands as another tree than the tested
 	hiccups  int                    // so many jobs end without a verdict
+	red      map[string]bool        // jobs that fail whatever is tested
+	cures    map[gate.ChangeID]bool // but where one of these is
+	fresh    map[gate.ChangeID]bool // brings jobs that its base does not have
 	commands []gate.Command
 
 	state    gate.State
@@ -74,7 +77,8 @@ type build struct {
 	push      int
 	conflict  *gate.Conflict
 	broken    string
-	fails     bool // the patch sets under test do not build
+	fails     bool            // the patch sets under test do not build
+	red       map[string]bool // as it was then
 	jobs      []gate.Job
 }
 
@@ -84,6 +88,7 @@ func newWorld(t failer) *world {
 		truth: map[gate.ChangeID]*gate.Change{}, known: map[gate.ChangeID]gate.Change{},
 		fails: map[gate.ChangeID]bool{}, broken: map[gate.ChangeID]bool{}, clash: map[pair]bool{}, spoil: map[pair]bool{},
 		refuse: map[gate.ChangeID]int{}, differ: map[gate.ChangeID]bool{},
+		red: map[string]bool{}, cures: map[gate.ChangeID]bool{}, fresh: map[gate.ChangeID]bool{},
 		state:  gate.State{Queue: "main", Kind: gate.Dependent},
 		builds: map[gate.BuildsetID]*build{}, outcomes: map[gate.ItemID]gate.SubmitOutcome{}, happened: map[gate.ItemID]gate.SubmitOutcome{},
 		items: map[gate.ItemID]*life{}, answers: map[int64]string{},
@@ -200,13 +205,15 @@ func (w *world) facts() gate.Facts {
 	}
 	add(w.state.Change)
 	for id, b := range w.builds {
-		f.Buildsets[id] = b.facts()
+		f.Buildsets[id] = w.buildset(b)
 	}
 	return f
 }
 
-func (b *build) facts() gate.BuildsetFacts {
-	return gate.BuildsetFacts{Prepared: b.prepared, Conflict: b.conflict, Broken: b.broken, Jobs: slices.Clone(b.jobs)}
+func (w *world) buildset(b *build) gate.BuildsetFacts {
+	return gate.BuildsetFacts{
+		Prepared: b.prepared, Conflict: b.conflict, Broken: b.broken, Jobs: slices.Clone(b.jobs), Moved: w.moved(b),
+	}
 }
 
 func encode(v any) string {
@@ -240,6 +247,7 @@ func (w *world) decide() []gate.Effect {
 	}
 	w.state = stored
 	w.commands = nil
+	w.holdTold(before, effects)
 	for _, e := range effects {
 		w.record(e)
 		w.outbox = append(w.outbox, e)
@@ -263,6 +271,8 @@ func (w *world) perform(e gate.Effect) {
 				b.jobs[i].State = gate.JobCancelled
 			}
 		}
+	case gate.Prove:
+		w.prove(b)
 	case gate.SubmitChanges:
 		if o, ok := w.happened[e.Item]; !ok || o.Serial < e.Serial {
 			o := w.submit(e)
@@ -282,7 +292,7 @@ func ended(j gate.Job) bool {
 
 // merge makes the speculative merge: onto what is on the branches now and the stack.
 func (w *world) merge(b *build) {
-	b.prepared, b.base, b.push = true, slices.Clone(w.trunk), w.push
+	b.prepared, b.base, b.push, b.red = true, slices.Clone(w.trunk), w.push, maps.Clone(w.red)
 	for _, own := range b.effect.Changes {
 		for _, under := range b.content() {
 			if w.clash[pair{own.ID, under}] && !b.effect.Verify {
@@ -336,7 +346,12 @@ func (w *world) finish(b *build, i int, early bool) {
 	}
 }
 
+// bad says that a job fails, of its own or as its base does.
 func (w *world) bad(b *build, job string) bool {
+	return w.guilty(b, job) || w.redAt(b, job, b.content())
+}
+
+func (w *world) guilty(b *build, job string) bool {
 	for _, own := range b.effect.Changes {
 		for _, under := range b.content() {
 			if job == "test" && w.spoil[pair{own.ID, under}] {
@@ -403,8 +418,9 @@ func (w *world) finishAll() bool {
 	for _, id := range slices.Sorted(maps.Keys(w.builds)) {
 		b := w.builds[id]
 		for i := range b.jobs {
-			any = any || !ended(b.jobs[i]) && !b.cancelled
+			any = any || !ended(b.jobs[i]) && !b.cancelled || b.jobs[i].Evidence == gate.EvidenceRunning
 			w.finish(b, i, false)
+			w.finishProof(b, i)
 		}
 	}
 	return any
