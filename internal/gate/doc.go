@@ -11,8 +11,9 @@
 //
 // Start reading at [Decide], then go through a queue in its order: who comes
 // (enter.go, need.go), who goes (leave.go), what is tested on what (stack.go,
-// verdict.go), what lands (land.go), what administrators ask (command.go).
-// check.go is the check of one change; explain.go and order.go answer people;
+// verdict.go), who is to blame (evidence.go), what lands (land.go), what
+// administrators ask (command.go). check.go is the check of one change;
+// explain.go and order.go answer people;
 // simulate.go, play.go and chance.go say what is to be expected.
 //
 // # The life of an item

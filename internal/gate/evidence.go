@@ -252,25 +252,31 @@ func (it *Item) trusted(v verdict) bool {
 	return v.good() && (len(it.Red) == 0 || v.outcome == passed)
 }
 
-// window says of each item how many places the window is short of it: one that
-// is active needs none (G7). Those that wait with a red base, and those that are
-// held with them, take no room: what mends it may stand behind them.
-func (d *decider) window() []int {
-	short := make([]int, len(d.s.Items))
-	n := 1 - d.s.Window
-	apart := map[ItemID]bool{}
-	for i, it := range d.s.Items {
-		short[i] = max(n, 0)
-		switch {
-		case len(it.Red) > 0:
-			if !it.trusted(d.verdict(it)) {
-				apart[it.ID] = true
-			}
-		case d.heldBy(it, apart) != 0:
-			apart[it.ID] = true
-		default:
-			n++
+// room counts through a queue, item by item, which of them are active (G7).
+// Those that wait with a red base, and those that are held with them, take no
+// room: what mends it may stand behind them.
+type room struct {
+	d     *decider
+	short int
+	apart map[ItemID]bool
+}
+
+func (d *decider) room() room { return room{d: d, short: 1 - d.s.Window} }
+
+// next says how many places the window is short of the next item: one that is
+// active needs none.
+func (r *room) next(it *Item) (short int) {
+	short = max(r.short, 0)
+	held := len(r.apart) > 0 && r.d.heldBy(it, r.apart) != 0
+	if len(it.Red) == 0 && !held {
+		r.short++
+		return short
+	}
+	if held || !it.trusted(r.d.verdict(it)) {
+		if r.apart == nil {
+			r.apart = map[ItemID]bool{}
 		}
+		r.apart[it.ID] = true
 	}
 	return short
 }
@@ -327,4 +333,22 @@ func (e explainer) red(it *Item, r Reason) Reason {
 		}
 	}
 	return r
+}
+
+// prove answers for the base: in a simulation the branch itself is never red,
+// but for what is red at its start.
+func (p *play) prove(e Effect) {
+	p.after(0, func() bool {
+		a := p.builds[e.Buildset]
+		if a == nil {
+			return false
+		}
+		for i, j := range a.jobs {
+			if j.Evidence == "" || j.Evidence == EvidenceRunning {
+				a.jobs[i].Evidence = EvidenceGood
+			}
+		}
+		p.show(a)
+		return true
+	})
 }

@@ -484,6 +484,24 @@ func TestEvidenceAnAdministratorActsOnOneThatWaits(t *testing.T) {
 	s.want("queue", s.order(), 2)
 }
 
+func TestEvidenceOfARestrictedItemIsNotShown(t *testing.T) {
+	s := red(t, 2)
+	s.edit(1, func(c *gate.Change) { c.Restricted = true })
+	s.step()
+	s.job(1, "build", gate.JobFailed)
+	s.red["build"] = true
+	s.builds[s.item(1).Buildset.ID].red["build"] = true
+	s.end(1, 2)
+	s.proveAll(1, 2)
+	if len(s.state.Red) != 2 {
+		t.Fatalf("red: %s", encode(s.state.Red))
+	}
+	shown, _ := gate.Redact(s.state, s.facts(), restricted)
+	if _, ok := shown.Red["build"]; ok || len(shown.Red) != 1 || shown.Items[0].Red[0] == "build" {
+		t.Errorf("shown: %s", encode(shown))
+	}
+}
+
 func TestEvidenceOfACheck(t *testing.T) {
 	s := red(t, 1)
 	s.state = gate.State{Queue: "check/g~1", Kind: gate.Independent, Change: cid(1)}

@@ -14,9 +14,9 @@ func (d *decider) submit() {
 	}) {
 		return
 	}
-	window := d.window()
-	for i, it := range d.s.Items {
-		if window[i] > 0 {
+	room := d.room()
+	for _, it := range d.s.Items {
+		if room.next(it) > 0 {
 			return
 		}
 		if d.landable(it) {

@@ -281,7 +281,7 @@ func (o oracle) held(i int) bool {
 // idle: nobody stands behind it.
 func (o oracle) idle(i int) bool {
 	it := o.w.state.Items[i]
-	return it.Submit == nil && (it.Verify || o.fails(it) || o.held(i) || o.doubted(it))
+	return it.Submit == nil && (it.Verify || o.fails(it) || o.held(i) || o.doubted(it) || it.Buildset == nil && !o.active(i))
 }
 
 func (o oracle) secret(i int) bool {

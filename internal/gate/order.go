@@ -63,7 +63,10 @@ type view struct {
 
 func newView(state State, facts Facts) *view {
 	v := &view{decider: newDecider(state, facts), bad: map[ItemID]bool{}}
-	v.window = v.decider.window()
+	room := v.room()
+	for _, it := range v.s.Items {
+		v.window = append(v.window, room.next(it))
+	}
 	for _, it := range v.s.Items {
 		if it.Submit == nil && !it.Verify && (v.heldBy(it, v.bad) != 0 || !it.trusted(v.verdict(it))) {
 			v.bad[it.ID] = true

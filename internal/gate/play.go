@@ -92,6 +92,9 @@ func (p *play) resume(it *Item) {
 		return
 	}
 	p.facts.Buildsets[b.ID] = known
+	if b.Proving {
+		p.prove(Effect{Buildset: b.ID})
+	}
 	a.tasks, a.jobs = nil, slices.Clone(known.Jobs)
 	tasks := p.sim.Model.Tasks[it.ID]
 	for _, j := range known.Jobs {
@@ -156,6 +159,8 @@ func (p *play) decide() {
 				p.show(a)
 				p.after(0, func() bool { return true })
 			}
+		case Prove:
+			p.prove(e)
 		case SubmitChanges:
 			p.submit(e)
 		case Tell:
@@ -234,7 +239,7 @@ func (p *play) doom(a *attempt, underWay bool) {
 		votes = append(votes, i)
 		switch {
 		case j.State == JobFailed || j.Early:
-			p.bad[id], a.failed = true, i
+			p.bad[id], a.failed = j.Evidence != EvidenceRed, i
 			return
 		case !j.State.final():
 			open = append(open, i)

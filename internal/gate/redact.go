@@ -36,8 +36,10 @@ func Redact(s State, f Facts, hides func(*Change) bool) (State, Facts) {
 		if r.some(it.Changes) || r.some(it.Ahead) {
 			hiddenItems[it.ID] = true
 			hiddenBuildsets[it.attempt()] = true
+			items[i].Red = r.jobs(it.Red)
 		}
 	}
+	s.Red = redOf(s.Red, items)
 	s.Change, s.Items = r.id(s.Change), items
 	s.Held, s.Forced, s.Done = r.notes(s.Held), r.notes(s.Forced), r.done(s.Done)
 	f.Changes = r.changes(f.Changes)
@@ -77,6 +79,27 @@ func (r redaction) item(it *Item) *Item {
 	c := *it
 	c.Changes, c.Ahead = r.refs(it.Changes), r.refs(it.Ahead)
 	return &c
+}
+
+// jobs keeps no more of the jobs that an item waits for than that there are some.
+func (r redaction) jobs(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"a restricted job"}
+}
+
+// redOf keeps the notes of those jobs that an item is shown to wait for.
+func redOf(red map[string]Red, items []*Item) map[string]Red {
+	shown := map[string]Red{}
+	for _, it := range items {
+		for _, name := range it.Red {
+			if r, ok := red[name]; ok {
+				shown[name] = r
+			}
+		}
+	}
+	return shown
 }
 
 // notes leaves out why something was done with a change that is not shown, and by whom.

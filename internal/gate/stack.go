@@ -14,10 +14,10 @@ func (d *decider) restack() {
 	// that it stands behind, public the same for one that is not restricted (G25).
 	var top, public []ItemID
 	bad, claimed := map[ItemID]bool{}, map[string]bool{}
-	window := d.window()
+	room := d.room()
 	for i := range d.s.Items {
 		it := d.s.Items[i]
-		active := window[i] == 0
+		active := room.next(it) == 0
 		if !active && it.Buildset == nil {
 			continue
 		}

@@ -119,7 +119,7 @@ func cid(n int) gate.ChangeID { return gate.ChangeID(fmt.Sprintf("g~%d", n)) }
 func (w *world) propose(n int, queue string, needs ...gate.Need) *gate.Change {
 	c := &gate.Change{
 		ID: cid(n), Number: n, Branch: gate.Branch{Project: fmt.Sprintf("g:p%d", n%3), Branch: "main"}, PatchSet: 1,
-		Revision: fmt.Sprintf("%d/1", n), Status: gate.Open, Queue: queue, Needs: needs, NotReady: []string{"needs Code-Review +2"},
+		Revision: fmt.Sprintf("r%d-1", n), Status: gate.Open, Queue: queue, Needs: needs, NotReady: []string{"needs Code-Review +2"},
 	}
 	w.truth[c.ID] = c
 	w.read(c.ID)
@@ -141,7 +141,7 @@ func (w *world) unapprove(id gate.ChangeID) {
 func (w *world) upload(id gate.ChangeID) {
 	c := w.truth[id]
 	c.PatchSet++
-	c.Revision = fmt.Sprintf("%d/%d", c.Number, c.PatchSet)
+	c.Revision = fmt.Sprintf("r%d-%d", c.Number, c.PatchSet)
 }
 
 // read makes what is true of a change a fact.
