@@ -266,6 +266,7 @@ func (s *service) retain(ctx context.Context) error {
 		r := s.site.Retention
 		rows, err := s.db.store.Forget(ctx, postgres.Ages{
 			TestRepositories: r.TestRepositories.D(), Logs: r.Logs.D(), Artifacts: r.Artifacts.D(), Events: r.Logs.D(),
+			History: r.History.D(),
 		})
 		if err != nil {
 			return err

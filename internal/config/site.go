@@ -384,6 +384,8 @@ type Retention struct {
 	Logs Duration `yaml:"logs" default:"90d" min:"0s"`
 	// Artifacts is how long packages that were never released are kept.
 	Artifacts Duration `yaml:"artifacts" default:"30d" min:"0s"`
+	// History is how long it is kept what each queue decided and from what, for sluice replay.
+	History Duration `yaml:"history" default:"14d" min:"1d"`
 	// Environments is how long snapshots of environments are kept (R49).
 	Environments Duration `yaml:"environments" default:"20d" min:"0s"`
 	// Publications is how long a superseded publication can still be read; at least 3 days, so that no client's update breaks.

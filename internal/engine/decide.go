@@ -102,7 +102,7 @@ func (e *Engine) Decide(ctx context.Context, name string) error {
 		if len(effects) == 0 && reflect.DeepEqual(state, q.State) {
 			return e.closeCheck(ctx, q, facts)
 		}
-		err = e.Store.Commit(ctx, q, state, effects)
+		err = e.commit(ctx, q, facts, state, effects)
 		if errors.Is(err, record.ErrStale) {
 			continue
 		}

@@ -84,6 +84,7 @@ type Engine struct {
 	commits   sync.Map // "project commit" → its tree, of commits that the mirror has
 	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
 	versions  sync.Map // Gerrit's name → its version, asked once
+	recorders sync.Map // gate's queue → *recorder
 }
 
 // Init makes the rows that the site's configuration asks for: queues and repositories.

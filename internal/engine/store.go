@@ -38,13 +38,14 @@ type Decisions interface {
 	Queues(ctx context.Context) ([]string, error)
 	Queue(ctx context.Context, name string) (record.Queue, error)
 	Facts(ctx context.Context, q record.Queue) (gate.Facts, error)
-	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect) error
+	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect, d record.Decided) error
 	Effect(ctx context.Context, id int64) (record.Effect, error)
 	EffectBegins(ctx context.Context, id int64) (first bool, err error)
 	SubmitBegins(ctx context.Context, sub record.Submission) (first bool, err error)
 	EffectDone(ctx context.Context, id int64, message, cause string) error
 	Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error)
 	Submitted(ctx context.Context, sub record.Submission, out gate.SubmitOutcome) error
+	History(ctx context.Context, queue string, after int64, limit int) ([]record.Decided, error)
 	Touch(ctx context.Context, queue string) error
 }
 

@@ -17,12 +17,13 @@ var rooms = []room{
 	{path: "internal/release", why: "decides: version order, channels, publications, retention", pure: true},
 	{path: "internal/job", why: "what a job is asked and answers", pure: true},
 	{path: "internal/record", why: "the rows, as every room names them", ours: []string{"internal/gate", "internal/job", "internal/release"}, pure: true},
+	{path: "internal/history", why: "what was decided, to be decided again", ours: []string{"internal/gate", "internal/record"}, pure: true},
 	{path: "internal/plan", why: "decides: the jobs of an item, their keys, their reuse", ours: []string{"internal/gate", "internal/job", "internal/record", "internal/release"}, pure: true},
 
 	{path: "internal/solve", why: "decides: which packages can be installed together, and why not; pure but for locks, as indices are shared"},
 
 	{path: "internal/engine", why: "facts, decide, transaction, effects; speaks to the adapters through interfaces of its own, in their types", ours: []string{
-		"internal/blob", "internal/config", "internal/gate", "internal/gerrit", "internal/git", "internal/job", "internal/plan",
+		"internal/blob", "internal/config", "internal/gate", "internal/gerrit", "internal/git", "internal/history", "internal/job", "internal/plan",
 		"internal/record", "internal/release", "internal/repo", "internal/report", "internal/source", "internal/universe",
 	}},
 	{path: "internal/postgres", why: "every line of SQL; River", ours: []string{"internal/gate", "internal/job", "internal/plan", "internal/record", "internal/release", "migrations"}},
@@ -50,7 +51,7 @@ var rooms = []room{
 	{path: "internal/fsck", why: "the oracle: rows, blobs, repositories", ours: []string{"internal/blob", "internal/record", "internal/repo"}},
 	{path: "internal/client", why: "the client's side of the API, for the command line", ours: []string{"api", "internal/api"}},
 	{path: "internal/api", why: "the HTTP server", ours: []string{
-		"api", "internal/blob", "internal/config", "internal/deb", "internal/gate", "internal/job", "internal/plan", "internal/record",
+		"api", "internal/blob", "internal/config", "internal/deb", "internal/gate", "internal/history", "internal/job", "internal/plan", "internal/record",
 		"internal/release", "internal/repo", "internal/report", "internal/rpm", "web",
 	}},
 

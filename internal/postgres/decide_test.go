@@ -58,7 +58,7 @@ func TestOneDecisionWins(t *testing.T) {
 	must(t, s.EnsureQueue(ctx, "main", gate.Dependent, "", 20))
 	replicas := []interface {
 		Queue(context.Context, string) (record.Queue, error)
-		Commit(context.Context, record.Queue, gate.State, []gate.Effect) error
+		Commit(context.Context, record.Queue, gate.State, []gate.Effect, record.Decided) error
 	}{s, reopen(t, dsn)}
 	var won atomic.Int64
 	var deciders sync.WaitGroup
@@ -74,7 +74,7 @@ func TestOneDecisionWins(t *testing.T) {
 				st := q.State
 				item := st.NextItem
 				st.NextItem++
-				err = r.Commit(ctx, q, st, []gate.Effect{{Kind: gate.Enter, Item: item, Changes: []gate.Ref{ref(int(item))}}})
+				err = r.Commit(ctx, q, st, []gate.Effect{{Kind: gate.Enter, Item: item, Changes: []gate.Ref{ref(int(item))}}}, record.Decided{})
 				if errors.Is(err, record.ErrStale) {
 					continue
 				}
@@ -108,7 +108,7 @@ func TestCommandsAndSubmissions(t *testing.T) {
 	must(t, s.Commit(ctx, q, q.State, []gate.Effect{
 		{Kind: gate.Answer, Command: id, Text: "paused"},
 		{Kind: gate.SubmitChanges, Item: 1, Buildset: b.Serial, Serial: 1, Changes: b.Changes},
-	}))
+	}, record.Decided{}))
 	answer, done, err := s.Answer(ctx, id)
 	if err != nil || !done || answer != "paused" {
 		t.Errorf("answer %q %v %v", answer, done, err)

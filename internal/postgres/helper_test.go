@@ -80,7 +80,7 @@ func planned(t *testing.T, s *postgres.Store, jobs ...record.NewJob) record.Buil
 	must(t, s.Commit(ctx, q, st, []gate.Effect{
 		{Kind: gate.Enter, Item: item, Changes: []gate.Ref{ref(int(item))}},
 		{Kind: gate.Prepare, Item: item, Buildset: serial, Changes: []gate.Ref{ref(int(item))}},
-	}))
+	}, record.Decided{}))
 	b := get[record.Buildset](t)(s.ItemBuildset(ctx, "main", item, serial))
 	if len(jobs) > 0 {
 		must(t, s.SavePrepared(ctx, b.ID, record.Base{}, nil, nil, jobs))

@@ -134,7 +134,7 @@ func TestCancelIsPushed(t *testing.T) {
 	begin(t, s, b.ID)
 	claim(t, s, "one")
 	q := get[record.Queue](t)(s.Queue(ctx, "main"))
-	must(t, s.Commit(ctx, q, q.State, cancelOf(b)))
+	must(t, s.Commit(ctx, q, q.State, cancelOf(b), record.Decided{}))
 	if lease := <-leases; lease != "one" {
 		t.Errorf("cancelled is %q", lease)
 	}

@@ -194,9 +194,10 @@ func openCommands(ctx context.Context, tx pgx.Tx, queue string) ([]gate.Command,
 	return out, err
 }
 
-// Commit stores a decision: the queue's new state and everything that follows
-// from it, or nothing and ErrStale when the queue has moved since it was read.
-func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect) error {
+// Commit stores a decision: the queue's new state, everything that follows from
+// it and its record, or nothing and ErrStale when the queue has moved since it
+// was read.
+func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect, d record.Decided) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE queues SET state = $3, version = version + 1, updated_at = now()
@@ -206,6 +207,9 @@ func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effec
 		}
 		if tag.RowsAffected() == 0 {
 			return ErrStale
+		}
+		if err := addHistory(ctx, tx, q.Name, d); err != nil {
+			return fmt.Errorf("history: %w", err)
 		}
 		c := commit{s: s, tx: tx, queue: q.Name, again: map[gate.ItemID]bool{}}
 		for _, e := range effects {

@@ -14,6 +14,7 @@ type Ages struct {
 	Logs             time.Duration
 	Artifacts        time.Duration
 	Events           time.Duration
+	History          time.Duration
 }
 
 // Forget removes the rows of what has outlived its age, and gives how many
@@ -46,6 +47,14 @@ func (s *Store) Forget(ctx context.Context, a Ages) (map[string]int64, error) {
 					OR EXISTS (SELECT FROM test_repositories t WHERE t.buildset = b.id AND t.removed_at IS NULL)))`, a.Artifacts},
 		{"events", `
 			DELETE FROM gerrit_events WHERE handled_at < now() - make_interval(secs => $1)`, a.Events},
+		{"decisions", `
+			WITH kept AS ( -- a queue's history begins with a whole record; one that is all old goes
+				SELECT queue,
+					max(version) FILTER (WHERE whole AND at < now() - make_interval(secs => $1)) AS first,
+					max(at) < now() - make_interval(secs => $1) AS old
+				FROM history GROUP BY queue)
+			DELETE FROM history h USING kept k
+			WHERE k.queue = h.queue AND (k.old OR h.version < k.first)`, a.History},
 	}
 	counts := map[string]int64{}
 	for _, step := range steps {

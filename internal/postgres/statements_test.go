@@ -116,8 +116,11 @@ func TestMigrationsUpDownUp(t *testing.T) {
 		t.Fatalf("version %d, %v", newest, err)
 	}
 	before := tables(t, dsn)
-	for range newest {
+	for version := newest; version > 0; {
 		if err := s.MigrateDown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if version, err = s.SchemaVersion(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}

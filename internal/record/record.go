@@ -341,3 +341,11 @@ type Task struct {
 	Item   gate.ItemID `json:"item,omitempty"`
 	Serial int         `json:"serial,omitempty"`
 }
+
+// Decided is the record of one decision of a queue, as internal/history makes it.
+type Decided struct {
+	Version int64     `db:"version"` // of the queue's row after it
+	At      time.Time `db:"at"`
+	Whole   bool      `db:"whole"` // a replay can begin here
+	Data    []byte    `db:"data"`  // JSON, compressed where that is worth it
+}
