@@ -27,6 +27,7 @@ import (
 	"sluice/internal/publisher"
 	"sluice/internal/record"
 	"sluice/internal/repo"
+	"sluice/internal/universe"
 	"sluice/internal/upstream"
 )
 
@@ -106,10 +107,11 @@ func (s *service) build(observe bool) (err error) {
 	if p.Test, err = signer(s.site, s.site.Keys.Test, "test", s.site.Repositories.Origin+" test repositories"); err != nil {
 		return err
 	}
+	solver := universe.NewReader(&publisher.Files{Store: s.blobs, Rows: s.db.store, Upstream: s.up})
 	s.hub = s.db.store.NewHub()
 	s.engine = &engine.Engine{
 		Site: s.site, Store: s.db.store, Gerrits: map[string]engine.Gerrit{}, Git: mirrors, Blobs: s.blobs, Repos: p,
-		Upstreams: s.up, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
+		Upstreams: s.up, Solver: solver, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
 	}
 	if s.engine.Remote, err = remotes(s.site, s.fetch); err != nil {
 		return err
@@ -180,6 +182,7 @@ func (s *service) run(ctx context.Context) error {
 	})
 	s.listen(running)
 	s.part(func() { s.sweep(running) })
+	s.part(func() { s.warm(running) })
 	s.localWorker(running, listener.Addr().String())
 	s.log.Info("sluice serves", "url", s.site.URL, "listen", listener.Addr().String(), "version", version)
 	<-ctx.Done()
@@ -220,6 +223,20 @@ func (s *service) listen(ctx context.Context) {
 			}
 		}
 		s.part(func() { _ = stream.Run(ctx) })
+	}
+}
+
+// warm keeps the base distributions' indices at hand for the solver.
+func (s *service) warm(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Minute)
+	defer tick.Stop()
+	for {
+		s.engine.WarmIndices(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

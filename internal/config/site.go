@@ -241,6 +241,8 @@ type Votes struct {
 
 // Stages hold the rules of each stage.
 type Stages struct {
+	// Solve checks, before anything is built, that what packages need is there.
+	Solve Solve `yaml:"solve"`
 	// Root makes roots and node images.
 	Root StageRules `yaml:"root" default:"{timeout: 1h, retries: 3}"`
 	// Build makes source and binary packages.
@@ -255,6 +257,16 @@ type Stages struct {
 	Upgrade StageRules `yaml:"upgrade" default:"{timeout: 30m}"`
 	// Systest runs the scenarios.
 	Systest StageRules `yaml:"systest" default:"{timeout: 1h}"`
+}
+
+// Solve is the check of dependencies before anything is built.
+type Solve struct {
+	// Enabled is whether dependencies are checked at all.
+	Enabled bool `yaml:"enabled" default:"true"`
+	// Voting is whether what cannot be installed fails the change at once; otherwise it is a warning, and the stages decide.
+	Voting bool `yaml:"voting" default:"true"`
+	// Timeout is how long the check of one item may take, with the indices that it has to fetch; then the stages decide.
+	Timeout Duration `yaml:"timeout" default:"1m" min:"1s"`
 }
 
 // StageRules are the rules of one stage.

@@ -51,6 +51,7 @@ type options struct {
 	more        string                // more of the site file
 	window      string
 	stages      string // more of the stages' rules
+	apt         string // the base distribution's Packages; its roots are then made of it
 }
 
 // site is one installation of sluice with its own database, projects and worker.
@@ -204,6 +205,11 @@ func (s *site) config(url string) string {
 	if window == "" {
 		window = "{start: 20, floor: 3, ceiling: 100}"
 	}
+	roots := fmt.Sprintf("{build: {method: script, script: %[1]s}, install: {method: script, script: %[1]s}}", root)
+	if s.opt.apt != "" {
+		roots = "{build: {method: mmdebstrap}, install: {method: mmdebstrap}}"
+		s.writeAPT(s.opt.apt)
+	}
 	rpmDist, rpmTarget := "", ""
 	if s.opt.rpm {
 		rpmDist = fmt.Sprintf(`
@@ -227,7 +233,7 @@ dists:
     suffix: "~deb12"
     upstreams: [apt]
     architectures: [{name: amd64}]
-    roots: {build: {method: script, script: %[3]s}, install: {method: script, script: %[3]s}}%[4]s
+    roots: %[3]s%[4]s
 releases: [{name: juno}]
 targets:
   - {release: juno, dist: debian-12}%[5]s
@@ -245,7 +251,7 @@ workers:
 local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
-`, s.dir, reconcile, root, rpmDist, rpmTarget, s.name,
+`, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
 		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), window, s.opt.more, s.opt.stages)
 }
 

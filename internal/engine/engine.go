@@ -71,6 +71,7 @@ type Engine struct {
 	Blobs     Blobs
 	Repos     Publisher
 	Upstreams Upstreams
+	Solver    Solver // nil: dependencies are not checked before a build
 	Notices   Notices
 	// Remote says where a project is fetched from.
 	Remote func(p git.Project) git.Remote
@@ -83,6 +84,7 @@ type Engine struct {
 	reads     sync.Map // gate.ChangeID → when its last read by this process began, by the database's clock
 	commits   sync.Map // "project commit" → its tree, of commits that the mirror has
 	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
+	sources   sources  // what trees say of their packages
 	versions  sync.Map // Gerrit's name → its version, asked once
 	recorders sync.Map // gate's queue → *recorder
 }

@@ -43,7 +43,7 @@ func (p *preparation) inspect(ctx context.Context, ref gate.Ref) error {
 	for _, x := range problems {
 		p.findings = append(p.findings, job.Finding{Severity: "error", File: x.Path, Message: x.Message, Rule: "policy:" + string(x.Kind)})
 	}
-	info, findings, err := source.Read(ctx, gitTree{p.engine.Git, project, branch.Tree}, rule.Packaging)
+	info, findings, err := p.engine.readSource(ctx, project, branch.Tree, rule.Packaging)
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,7 @@ func (p *preparation) addSubjects(ctx context.Context, ref gate.Ref, branch reco
 			return err
 		}
 		p.subjects = append(p.subjects, s)
+		p.declares[pk.Name+" "+string(d.Format)] = pk.Declares
 	}
 	if !found && p.fatal() == nil {
 		p.findings = append(p.findings, job.Finding{Severity: "error", Rule: "packaging", Message: fmt.Sprintf(

@@ -15,6 +15,7 @@ import (
 	"sluice/internal/job"
 	"sluice/internal/plan"
 	"sluice/internal/record"
+	"sluice/internal/source"
 )
 
 // prepareQueue merges and plans what a decision asked for, one buildset after
@@ -75,11 +76,12 @@ type preparation struct {
 	below    []record.Buildset // of the items that it stands behind, in order
 	base     record.Base
 	subjects []plan.Subject
+	declares map[string]source.Declares // "package format" → what its packaging says
 	findings []job.Finding
 }
 
 func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
-	p := &preparation{engine: e, buildset: b}
+	p := &preparation{engine: e, buildset: b, declares: map[string]source.Declares{}}
 	if err := p.findBelow(ctx); err != nil {
 		return err
 	}
@@ -100,6 +102,9 @@ func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
 			}
 		}
 		p.base.Noop = len(p.subjects) == 0
+		if err := p.solve(ctx); err != nil {
+			return err
+		}
 	}
 	if f := p.fatal(); f != nil {
 		return e.Store.Refuse(ctx, b.ID, nil, f.String(), p.findings)

@@ -41,7 +41,7 @@ func (f folder) apt(path, suite string, stanzas ...string) job.Repository {
 	var text strings.Builder
 	for _, s := range stanzas {
 		if !strings.Contains(s, "Architecture:") {
-			s += "\nArchitecture: amd64"
+			s = strings.TrimSpace(s) + "\nArchitecture: amd64"
 		}
 		fmt.Fprintf(&text, "%s\nMaintainer: x <x@example.com>\nDescription: x\nFilename: ./x/%[2]s.deb\nSize: 1\nSHA256: %[2]s\n\n", strings.TrimSpace(s), digest([]byte(path+s)))
 	}

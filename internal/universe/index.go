@@ -53,6 +53,12 @@ func NewReader(files Files) *Reader {
 	return &Reader{files: files, kept: map[string]*solve.Index{}, used: map[string]int64{}}
 }
 
+// Warm reads the index of a base distribution's repository.
+func (r *Reader) Warm(ctx context.Context, repository job.Repository, architecture string) error {
+	_, err := r.read(ctx, repository, architecture, "")
+	return err
+}
+
 // index is a repository's packages for one architecture.
 type index struct {
 	*solve.Index

@@ -117,32 +117,60 @@ func (s *Server) Repositories(name, architecture string) ([]job.Repository, erro
 
 // ServeHTTP answers /upstream/NAME/PLACE/ARCHITECTURE/PATH.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, Prefix), "/", 4)
-	if len(parts) != 4 || parts[3] == "" || path.Clean("/"+parts[3]) != "/"+parts[3] {
+	file, err := s.locate(r.Context(), r.URL.Path)
+	var refused *statusError
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		http.NotFound(w, r)
-		return
+	case errors.As(err, &refused):
+		http.Error(w, refused.Error(), refused.status)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadGateway)
+	default:
+		serveFile(w, r, file)
+	}
+}
+
+// Open opens the file at a path below the service's address, from the cache or
+// from upstream.
+func (s *Server) Open(ctx context.Context, p string) (io.ReadCloser, error) {
+	file, err := s.locate(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s: %w", p, os.ErrNotExist))
+	}
+	return f, nil
+}
+
+// locate has the file at a path below the service's address on this machine.
+func (s *Server) locate(ctx context.Context, p string) (file string, err error) {
+	nothing := fmt.Errorf("%s: %w", p, os.ErrNotExist)
+	parts := strings.SplitN(strings.TrimPrefix(p, Prefix), "/", 4)
+	if len(parts) != 4 || parts[3] == "" || path.Clean("/"+parts[3]) != "/"+parts[3] {
+		return "", nothing
 	}
 	src, ok := s.sources[parts[0]]
 	var number int
 	if _, err := fmt.Sscanf(parts[1], "%d", &number); !ok || err != nil || number < 0 || number >= len(src.places) {
-		http.NotFound(w, r)
-		return
+		return "", nothing
 	}
-	p := src.places[number]
-	if p.folder != "" {
-		serveFile(w, r, filepath.Join(strings.ReplaceAll(p.folder, "$arch", parts[2]), filepath.FromSlash(parts[3])))
-		return
+	at := src.places[number]
+	if at.folder != "" {
+		return filepath.Join(strings.ReplaceAll(at.folder, "$arch", parts[2]), filepath.FromSlash(parts[3])), nil
 	}
-	file, err := s.fetch(r.Context(), src, p, number, parts[2], parts[3])
-	var refused *statusError
-	switch {
-	case errors.As(err, &refused):
-		http.Error(w, refused.Error(), refused.status)
-	case err != nil:
-		http.Error(w, fmt.Sprintf("upstream %s: %v", src.Name, err), http.StatusBadGateway)
-	default:
-		serveFile(w, r, file)
+	file, err = s.fetch(ctx, src, at, number, parts[2], parts[3])
+	if err != nil {
+		return "", fmt.Errorf("upstream %s: %w", src.Name, err)
 	}
+	return file, nil
 }
 
 func serveFile(w http.ResponseWriter, r *http.Request, name string) {
