@@ -36,7 +36,7 @@ func (d *decider) check() {
 		}
 		return
 	}
-	d.attempt(it, nil, true)
+	d.attempt(d.lanes(), 0, nil, true)
 	d.concludeCheck(it)
 }
 

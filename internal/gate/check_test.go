@@ -121,7 +121,7 @@ func TestACheckWaitsForItsNonVotingJobs(t *testing.T) {
 // patch set that lasts has one report, about what was true of it.
 func TestCheckHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		p := player{newWorld(rt), rt}
+		p := player{world: newWorld(rt), rt: rt}
 		p.setUp(rapid.IntRange(1, 5).Draw(rt, "changes"))
 		p.state = gate.State{Queue: "check/g~1", Kind: gate.Independent, Change: cid(1)}
 		rt.Repeat(map[string]func(*rapid.T){

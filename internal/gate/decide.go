@@ -18,6 +18,7 @@ const maxRounds = 200
 func Decide(state State, facts Facts) (State, []Effect) {
 	d := newDecider(state, facts)
 	d.outcomes()
+	d.beside()
 	d.obey()
 	for range maxRounds {
 		d.changed = false
@@ -33,8 +34,12 @@ func Decide(state State, facts Facts) (State, []Effect) {
 			if d.reshaped { // first whoever leaves, then what is started for those who stay
 				continue
 			}
-			d.restack()
-			d.submit()
+			l := d.lanes()
+			d.restack(l)
+			if d.changed {
+				l = d.lanes()
+			}
+			d.submit(l)
 		}
 		if !d.changed {
 			break
@@ -226,6 +231,7 @@ func owned[V any](m map[ChangeID]V, mine bool) map[ChangeID]V {
 // forget drops the notes about changes that are known to be closed or, for a hold and a
 // forced entry, have a newer patch set: the state does not grow with history.
 func (d *decider) forget() {
+	d.forgetLanded()
 	over := func(id ChangeID, patchSet int) bool {
 		c, ok := d.f.Changes[id]
 		return ok && (c.Status != Open || patchSet != 0 && c.PatchSet != patchSet)

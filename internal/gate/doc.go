@@ -11,7 +11,7 @@
 //
 // Start reading at [Decide], then go through a queue in its order: who comes
 // (enter.go, need.go), who goes (leave.go), what is tested on what (stack.go,
-// verdict.go), who is to blame (evidence.go), what lands (land.go), what
+// lanes.go, verdict.go), who is to blame (evidence.go), what lands (land.go), what
 // administrators ask (command.go). check.go is the check of one change;
 // explain.go and order.go answer people;
 // simulate.go, play.go and chance.go say what is to be expected.
@@ -57,7 +57,9 @@
 //     since. So an item that has passed, is not Overtaken, and has nothing of its
 //     Stack in the queue is proven on what is on the branches, as far as the
 //     queue knows; what else moved there the engine finds out before it submits,
-//     and answers SubmitMoved.
+//     and answers SubmitMoved. With lanes, "in that order" and "something else"
+//     are said of items that touch; State.Landed holds those that landed beside
+//     an attempt, in case that they turn out to.
 //   - From SubmitChanges to the outcome with the same Serial an item is in flight.
 //     Its changes may look strange meanwhile (merged, a new patch set): nothing is
 //     concluded. An outcome with another serial is an old one.

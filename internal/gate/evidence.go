@@ -252,25 +252,18 @@ func (it *Item) trusted(v verdict) bool {
 	return v.good() && (len(it.Red) == 0 || v.outcome == passed)
 }
 
-// room counts through a queue, item by item, which of them are active (G7).
-// Those that wait with a red base, and those that are held with them, take no
-// room: what mends it may stand behind them.
+// room says, item by item from the head of a queue, which of them take room in
+// the window (G7). Those that wait with a red base, and those that are held with
+// them, do not: what mends it may stand behind them.
 type room struct {
 	d     *decider
-	short int
 	apart map[ItemID]bool
 }
 
-func (d *decider) room() room { return room{d: d, short: 1 - d.s.Window} }
-
-// next says how many places the window is short of the next item: one that is
-// active needs none.
-func (r *room) next(it *Item) (short int) {
-	short = max(r.short, 0)
+func (r *room) takes(it *Item) bool {
 	held := len(r.apart) > 0 && r.d.heldBy(it, r.apart) != 0
 	if len(it.Red) == 0 && !held {
-		r.short++
-		return short
+		return true
 	}
 	if held || !it.trusted(r.d.verdict(it)) {
 		if r.apart == nil {
@@ -278,7 +271,7 @@ func (r *room) next(it *Item) (short int) {
 		}
 		r.apart[it.ID] = true
 	}
-	return short
+	return false
 }
 
 // forgetRed drops the notes of jobs that nobody waits for any more.

@@ -168,8 +168,8 @@ func (o oracle) doubted(it *gate.Item) bool {
 // room, nor those that are held with them (G7).
 func (o oracle) active(i int) bool {
 	room := o.w.state.Window
-	for j, it := range o.w.state.Items[:i] {
-		if len(it.Red) == 0 && !o.apart(j) {
+	for _, j := range o.lane(i, i) {
+		if j < i && len(o.w.state.Items[j].Red) == 0 && !o.apart(j) {
 			room--
 		}
 	}
@@ -210,6 +210,9 @@ func (o oracle) first(i int) bool {
 // outlived: something has landed that it was not tested on, or its base moved.
 func (o oracle) outlived(it *gate.Item) bool {
 	b := o.w.builds[it.Buildset.ID]
+	if o.w.policy.Lanes {
+		return !o.w.provenInLane(b.effect, false) || o.f.Buildsets[it.Buildset.ID].Moved
+	}
 	return !slices.Equal(it.Buildset.Stack, o.w.landed[b.after:]) || o.f.Buildsets[it.Buildset.ID].Moved
 }
 
@@ -261,7 +264,7 @@ func (o oracle) reds() {
 // branch is mended the queue empties, and it all is as if it had never been red.
 func TestRedBase(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		p := player{newWorld(rt), rt}
+		p := player{world: newWorld(rt), rt: rt, oneLane: true}
 		p.setUp(rapid.IntRange(1, 12).Draw(rt, "changes"))
 		p.hiccups, p.policy.Observe, p.policy.WholeTopics, p.policy.Evidence = 0, false, false, true
 		clear(p.refuse)

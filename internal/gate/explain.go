@@ -54,6 +54,9 @@ func (e explainer) item(it *Item, c *Change) Reason {
 	i := e.at(it.ID)
 	p := e.place(i, it)
 	r := Reason{Who: byGate, Text: fmt.Sprintf("%s is number %d of %d in the queue %s: %s", name(c.Number), i+1, len(e.s.Items), e.s.Queue, p.Word)}
+	if e.inLanes() {
+		r.Text += "; " + e.lanePlace(i)
+	}
 	if e.s.Kind == Independent {
 		r.Text = fmt.Sprintf("patch set %d of %s is being checked: %s", it.Changes[0].PatchSet, name(c.Number), p.Word)
 	}
@@ -120,12 +123,12 @@ func (e explainer) waiting(i int, r Reason) Reason {
 	case e.s.Paused != nil:
 		r.Who, r.Next = byAdmin, "it goes on when the queue is resumed"
 		r.Children = []Reason{{Who: byAdmin, Text: "the queue was paused by " + e.s.Paused.by()}}
-	case e.verifying() != nil:
+	case e.lane.verifying(i) != nil:
 		r.Next = "it is tested on what is then on the branch"
-		r.Children = []Reason{e.brief(e.verifying())}
-	case e.window[i] > 0:
-		r.Next = fmt.Sprintf("it starts when %d of those ahead have left; the window is %d", e.window[i], e.s.Window)
-		r.Children = []Reason{e.brief(e.s.Items[0])}
+		r.Children = []Reason{e.brief(e.lane.verifying(i))}
+	case e.lane.short(i) > 0:
+		r.Next = fmt.Sprintf("it starts when %d of those ahead have left; the window is %d", e.lane.short(i), e.s.Window)
+		r.Children = []Reason{e.brief(e.lane.head(i))}
 	default:
 		r.Next = "it starts with the next decision"
 	}

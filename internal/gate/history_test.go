@@ -13,14 +13,15 @@ import (
 // player draws a history and plays it in a world.
 type player struct {
 	*world
-	rt *rapid.T
+	rt      *rapid.T
+	oneLane bool // the site has no lanes
 }
 
 // TestHistories plays random histories of everything that can happen and holds
 // each decision to the rules; then lets the trouble end and expects an empty queue.
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		p := player{newWorld(rt), rt}
+		p := player{world: newWorld(rt), rt: rt}
 		p.setUp(rapid.SampledFrom([]int{2, 4, 6, 8, 10}).Draw(rt, "changes"))
 		rt.Repeat(map[string]func(*rapid.T){
 			"approve":   func(*rapid.T) { p.on("approve", p.approve) },
@@ -45,6 +46,7 @@ func TestHistories(t *testing.T) {
 			"red":       func(*rapid.T) { p.turnRed() },
 			"mend":      func(*rapid.T) { p.mend() },
 			"proof":     func(*rapid.T) { p.proveOne() },
+			"lanes":     func(*rapid.T) { p.surveyOne() },
 		})
 		p.calm()
 	})
@@ -54,6 +56,7 @@ func TestHistories(t *testing.T) {
 // says what is wrong with them.
 func (p *player) setUp(n int) {
 	flag := func(label string, oneIn int) bool { return rapid.IntRange(1, oneIn).Draw(p.rt, label) == oneIn }
+	p.drawLanes()
 	for i := 1; i <= n; i++ {
 		queue := "main"
 		if flag("elsewhere", 12) {
@@ -84,6 +87,7 @@ func (p *player) setUp(n int) {
 			}
 		}
 		c := p.propose(i, queue, needs...)
+		p.drawClosure(c.ID)
 		c.Restricted = flag("restricted", 10)
 		if flag("topic", 5) {
 			c.Topic = "t"
@@ -94,9 +98,10 @@ func (p *player) setUp(n int) {
 			p.refuse[c.ID] = 1
 		}
 		for j := 1; j < i; j++ {
-			p.clash[pair{cid(i), cid(j)}] = flag("clash", 14)
+			sameBranch, touches := p.related(c, p.truth[cid(j)])
+			p.clash[pair{cid(i), cid(j)}] = sameBranch && flag("clash", 14)
 			p.clash[pair{cid(j), cid(i)}] = p.clash[pair{cid(i), cid(j)}]
-			p.spoil[pair{cid(i), cid(j)}] = flag("spoil", 10)
+			p.spoil[pair{cid(i), cid(j)}] = touches && flag("spoil", 10)
 			p.spoil[pair{cid(j), cid(i)}] = p.spoil[pair{cid(i), cid(j)}]
 		}
 		if !flag("not yet approved", 4) {
@@ -309,7 +314,7 @@ func (p *player) calm() {
 // each on the branch, would have found.
 func TestLikeOneByOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		p := player{newWorld(rt), rt}
+		p := player{world: newWorld(rt), rt: rt, oneLane: true}
 		p.setUp(rapid.IntRange(1, 14).Draw(rt, "changes"))
 		p.hiccups, p.policy.Observe, p.policy.WholeTopics = 0, false, false
 		clear(p.refuse)

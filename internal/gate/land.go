@@ -6,33 +6,26 @@ import (
 	"strings"
 )
 
-// submit decides the next submit: of the first item, in order, that has passed
-// with nothing unmerged under it. One is in flight at a time (G14).
-func (d *decider) submit() {
-	if d.s.Paused != nil || d.f.Policy.Observe || slices.ContainsFunc(d.s.Items, func(it *Item) bool {
-		return it.Submit != nil || it.Verify
-	}) {
+// submit decides the next submits: in each lane that of the first item, in
+// order, that has passed with nothing unmerged under it. One is in flight per
+// lane at a time (G14).
+func (d *decider) submit(l lanes) {
+	if d.s.Paused != nil || d.f.Policy.Observe {
 		return
 	}
-	room := d.room()
-	for _, it := range d.s.Items {
-		if room.next(it) > 0 {
-			return
+	for i, it := range d.s.Items {
+		if !l.turn(i) || l.short(i) > 0 || !d.landable(it) {
+			continue
 		}
-		if d.landable(it) {
-			it = d.edit(it)
-			it.FellOut = false
-			it.Submits++
-			it.Submit = &Submit{Serial: it.Submits, At: d.f.Now}
-			d.emit(Effect{
-				Kind: SubmitChanges, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes,
-				Serial: it.Submits,
-			})
-			return
-		}
-		if d.holds(it) {
-			return
-		}
+		it = d.edit(it)
+		it.FellOut = false
+		it.Submits++
+		it.Submit = &Submit{Serial: it.Submits, At: d.f.Now}
+		d.emit(Effect{
+			Kind: SubmitChanges, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes,
+			Serial: it.Submits,
+		})
+		l.submits(i)
 	}
 }
 
@@ -119,18 +112,6 @@ func (d *decider) depart(it *Item, r Report) {
 	}
 	d.s.Items = slices.Delete(d.s.Items, d.at(it.ID), d.at(it.ID)+1)
 	d.stale, d.reshaped = true, true
-}
-
-// overtake marks the attempts that do not have the merged item in their stack.
-func (d *decider) overtake(merged *Item) {
-	for _, it := range d.s.Items {
-		if it.ID == merged.ID || it.Buildset == nil || it.Buildset.Overtaken {
-			continue
-		}
-		if !slices.Contains(it.Buildset.Stack, merged.ID) {
-			d.edit(it).Buildset.Overtaken = true
-		}
-	}
 }
 
 // moved: nothing was submitted, since the base is not the tested one. The item

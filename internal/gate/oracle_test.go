@@ -118,9 +118,10 @@ func (w *world) recordSubmit(e gate.Effect) {
 	if !w.builds[e.Buildset].passed() {
 		w.fail("submits what has not passed: %s", encode(e))
 	}
-	if !w.exact(e.Buildset, false) {
+	if !w.policy.Lanes && !w.exact(e.Buildset, false) {
 		w.fail("submits %v on a stack %v; landed since: %v", numbers(e.Changes), w.builds[e.Buildset].effect.StackItems, w.landed[w.builds[e.Buildset].after:])
 	}
+	w.recordSubmitInLane(e)
 	own := map[gate.ChangeID]bool{}
 	for _, r := range e.Changes {
 		own[r.ID] = true
@@ -160,7 +161,9 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 		}
 	case gate.ReportFailed, gate.ReportConflict:
 		b := w.builds[e.Buildset]
-		if !w.exact(e.Buildset, true) {
+		if w.policy.Lanes {
+			w.blamedInLane(e)
+		} else if !w.exact(e.Buildset, true) {
 			w.fail("blames %v with something unmerged under it (G11): stack %v, landed %v", numbers(e.Changes), b.effect.StackItems, w.landed[b.after:])
 		}
 		if w.policy.Evidence {
@@ -188,6 +191,9 @@ func (w *world) hold(f gate.Facts) {
 	o.wanted()
 	if s.Kind == gate.Dependent {
 		o.stacks()
+		if w.policy.Lanes {
+			o.order()
+		}
 		o.waiting()
 		o.reds()
 		o.outside()
@@ -313,9 +319,9 @@ func (o oracle) left(it *gate.Item) (left []gate.ItemID) {
 // save one whose failure is its own already (G6, G7, G9, G11).
 func (o oracle) stacks() {
 	s := o.w.state
-	verifying := slices.ContainsFunc(s.Items, func(it *gate.Item) bool { return it.Verify })
 	for i, it := range s.Items {
 		active := o.active(i)
+		verifying := slices.ContainsFunc(o.lane(i, i), func(j int) bool { return s.Items[j].Verify })
 		switch {
 		case it.Buildset != nil && active == it.FellOut:
 			o.w.fail("item %d at %d of window %d: fell out %v", it.ID, i, s.Window, it.FellOut)
@@ -333,6 +339,8 @@ func (o oracle) stacks() {
 			o.w.fail("item %d is tested while the queue waits (G16)", it.ID)
 		case o.held(i):
 			o.w.fail("item %d is tested though what it needs fails (G11)", it.ID)
+		case o.w.policy.Lanes:
+			o.stackInLane(i)
 		default:
 			if want := o.stack(i, !o.secret(i)); !slices.Equal(want, o.left(it)) {
 				o.w.fail("item %d stands behind %v and should behind %v (G6)", it.ID, o.left(it), want)
@@ -347,11 +355,7 @@ func (o oracle) stacks() {
 // waiting: nobody waits who need not.
 func (o oracle) waiting() {
 	s := o.w.state
-	busy := 0
 	for i, it := range s.Items {
-		if it.Submit != nil || it.Verify {
-			busy++
-		}
 		if it.Submit != nil || it.Verify {
 			continue
 		}
@@ -377,13 +381,17 @@ func (o oracle) waiting() {
 		if o.fails(it) && over && !o.excused(it) {
 			o.w.fail("item %d has failed by itself and is not reported (G11)", it.ID)
 		}
-		patient := slices.ContainsFunc(s.Items[:i], func(it *gate.Item) bool { return it.Rebases >= 3 && len(it.Red) == 0 })
-		if b.passed() && busy == 0 && s.Paused == nil && !patient && o.active(i) && !o.f.Policy.Observe {
+		lane := o.lane(i, i)
+		patient := slices.ContainsFunc(lane, func(j int) bool { return j < i && s.Items[j].Rebases >= 3 && len(s.Items[j].Red) == 0 })
+		busy := slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return s.Items[j].Submit != nil || s.Items[j].Verify })
+		if b.passed() && !busy && s.Paused == nil && !patient && o.active(i) && !o.f.Policy.Observe {
 			o.w.fail("item %d has passed with nothing under it and is not submitted (G14)", it.ID)
 		}
 	}
-	if flights := slices.DeleteFunc(slices.Clone(s.Items), func(it *gate.Item) bool { return it.Submit == nil }); len(flights) > 1 {
-		o.w.fail("%d submits are in flight (G14)", len(flights))
+	for i := range s.Items {
+		if o.submits(i) && slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return j != i && s.Items[j].Submit != nil }) {
+			o.w.fail("two submits are in flight (G14)")
+		}
 	}
 }
 

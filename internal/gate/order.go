@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Place is an item as a page shows it.
 type Place struct {
@@ -17,6 +14,10 @@ type Place struct {
 	Buildset BuildsetID `json:"buildset,omitempty"`
 	// Active: within the window (G7).
 	Active bool `json:"active"`
+	// Lane is, where the site has lanes, the item at the head of its lane; Ahead
+	// how many of the lane stand ahead of it.
+	Lane  ItemID `json:"lane,omitempty"`
+	Ahead int    `json:"ahead,omitempty"`
 	// State is a word that a page can give a colour to.
 	State PlaceState `json:"state"`
 	// Word is a short clause for people: "testing 3/7", "failing: build failed".
@@ -57,16 +58,13 @@ func Order(state State, facts Facts) []Place {
 // view answers questions about a queue without deciding anything.
 type view struct {
 	*decider
-	bad    map[ItemID]bool
-	window []int // per item: how many places the window is short of it (G7)
+	bad  map[ItemID]bool
+	lane lanes
 }
 
 func newView(state State, facts Facts) *view {
 	v := &view{decider: newDecider(state, facts), bad: map[ItemID]bool{}}
-	room := v.room()
-	for _, it := range v.s.Items {
-		v.window = append(v.window, room.next(it))
-	}
+	v.lane = v.lanes()
 	for _, it := range v.s.Items {
 		if it.Submit == nil && !it.Verify && (v.heldBy(it, v.bad) != 0 || !it.trusted(v.verdict(it))) {
 			v.bad[it.ID] = true
@@ -76,7 +74,10 @@ func newView(state State, facts Facts) *view {
 }
 
 func (v *view) place(i int, it *Item) Place {
-	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: v.window[i] == 0}
+	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: v.lane.short(i) == 0}
+	if v.inLanes() {
+		p.Lane, p.Ahead = v.lane.head(i).ID, v.lane.rank(i)
+	}
 	for _, on := range v.under(it) {
 		p.Behind = append(p.Behind, on.Changes...)
 	}
@@ -112,9 +113,9 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 		return PlaceHeld, "held with " + names(v.item(v.heldBy(it, v.bad)).Changes) + ", which it needs"
 	case it.Buildset == nil && v.s.Paused != nil:
 		return PlaceWaiting, "waiting: the queue is paused"
-	case it.Buildset == nil && v.verifying() != nil:
-		return PlaceWaiting, "waiting for " + names(v.verifying().Changes) + " to be verified"
-	case it.Buildset == nil && v.window[i] > 0:
+	case it.Buildset == nil && v.lane.verifying(i) != nil:
+		return PlaceWaiting, "waiting for " + names(v.lane.verifying(i).Changes) + " to be verified"
+	case it.Buildset == nil && !p.Active:
 		return PlaceWaiting, "waiting outside the window"
 	case it.Buildset == nil:
 		return PlaceWaiting, "waiting"
@@ -149,7 +150,7 @@ func (v *view) awaits(i int, it *Item) *Item {
 		return nil
 	}
 	for at, other := range v.s.Items {
-		if other.ID != it.ID && (other.Submit != nil || other.Verify || at < i && v.holds(other)) {
+		if v.lane.stops(at, i) {
 			return other
 		}
 	}
@@ -175,12 +176,4 @@ func (v *view) jobs(it *Item) []Job {
 		return nil
 	}
 	return v.f.Buildsets[it.Buildset.ID].Jobs
-}
-
-// verifying is the item that the queue waits for because it merged past the gate.
-func (v *view) verifying() *Item {
-	if i := slices.IndexFunc(v.s.Items, func(it *Item) bool { return it.Verify }); i >= 0 {
-		return v.s.Items[i]
-	}
-	return nil
 }

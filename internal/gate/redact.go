@@ -46,7 +46,33 @@ func Redact(s State, f Facts, hides func(*Change) bool) (State, Facts) {
 	f.Commands = slices.DeleteFunc(slices.Clone(f.Commands), func(c Command) bool { return r.hides(c.Change) })
 	f.Buildsets = r.buildsets(f.Buildsets, hiddenBuildsets)
 	f.Submits = r.submits(f.Submits, hiddenItems)
+	f.Closures = r.closures(f.Closures)
+	s.Landed = slices.Clone(s.Landed)
+	for i := range s.Landed {
+		s.Landed[i].Changes = r.refs(s.Landed[i].Changes)
+	}
 	return s, f
+}
+
+// closures leaves of what is not shown the names that something shown has, too.
+func (r redaction) closures(m map[ChangeID]Closure) map[ChangeID]Closure {
+	shown := map[string]bool{}
+	for id, c := range m {
+		for _, n := range append(slices.Clone(c.Provides), c.Needs...) {
+			shown[n] = shown[n] || !r.hides(id)
+		}
+	}
+	some := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !shown[n] })
+	}
+	out := make(map[ChangeID]Closure, len(m))
+	for id, c := range m {
+		if r.hides(id) {
+			c = Closure{Provides: some(c.Provides), Needs: some(c.Needs)}
+		}
+		out[r.id(id)] = c
+	}
+	return out
 }
 
 // redaction knows the changes that are not shown, and the names that they have instead.

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,13 +18,17 @@ func restricted(c *gate.Change) bool { return c.Restricted }
 // change is in what is shown of it to one who may not read that.
 func TestG25RedactHides(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		p := player{newWorld(rt), rt}
+		p := player{world: newWorld(rt), rt: rt}
 		p.setUp(rapid.IntRange(1, 8).Draw(rt, "changes"))
 		for _, c := range p.truth {
 			c.Subject = fmt.Sprintf("subject-%d.", c.Number)
 			c.Topic = strings.Replace(c.Topic, "t", fmt.Sprintf("topic-%d.", c.Number), 1)
 			c.Restricted = c.Restricted || rapid.IntRange(0, 3).Draw(rt, "restricted") == 0
 			p.read(c.ID)
+			if seen, known := p.seen[c.ID]; known {
+				seen.Provides = append(slices.Clone(seen.Provides), fmt.Sprintf("package-%d.", c.Number))
+				p.closures[c.ID], p.seen[c.ID] = seen, seen
+			}
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"trouble": func(*rapid.T) { p.trouble() },
@@ -52,7 +57,7 @@ func hidesAll(p player) {
 		if !c.Restricted {
 			continue
 		}
-		marks := fmt.Sprintf(`%s\b|#%d\b|subject-%[2]d\.|topic-%[2]d\.|%s`, regexp.QuoteMeta(string(id)), c.Number, regexp.QuoteMeta(c.Revision))
+		marks := fmt.Sprintf(`%s\b|#%d\b|subject-%[2]d\.|topic-%[2]d\.|package-%[2]d\.|%s`, regexp.QuoteMeta(string(id)), c.Number, regexp.QuoteMeta(c.Revision))
 		if found := regexp.MustCompile(marks).FindString(text); found != "" {
 			p.fail("%q of a restricted change is shown:\n%s", found, text)
 		}

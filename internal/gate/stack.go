@@ -6,36 +6,27 @@ import "slices"
 const patience = 3
 
 // restack gives each active item the base that it is to be tested on: the
-// nearest good item ahead and all that one stands behind (G6, G7, G9). An
+// nearest good items ahead and all that these stand behind (G6, G7, G9). An
 // attempt on another base is dropped, save one whose failure is settled.
-func (d *decider) restack() {
-	verifying := slices.ContainsFunc(d.s.Items, func(it *Item) bool { return it.Verify })
-	// What the next item stands on: top is the nearest good item ahead with all
-	// that it stands behind, public the same for one that is not restricted (G25).
-	var top, public []ItemID
+func (d *decider) restack(l lanes) {
 	bad, claimed := map[ItemID]bool{}, map[string]bool{}
-	room := d.room()
 	for i := range d.s.Items {
 		it := d.s.Items[i]
-		active := room.next(it) == 0
+		active := l.short(i) == 0
 		if !active && it.Buildset == nil {
 			continue
 		}
 		restricted := d.restricted(it)
-		base := public
-		if restricted {
-			base = top
-		}
+		base := l.base(i, restricted)
 		switch {
 		case it.Verify:
-			base = nil
 			if it.Buildset == nil && d.s.Paused == nil {
 				d.prepare(it, nil)
 			}
 			continue
 		case it.Submit != nil:
 			it.claim(claimed)
-		case verifying:
+		case l.verifying(i) != nil:
 			if !d.decided(it) {
 				d.drop(it)
 			}
@@ -43,28 +34,21 @@ func (d *decider) restack() {
 		case d.heldBy(it, bad) != 0:
 			d.drop(it)
 			bad[it.ID] = true
-			continue
 		case d.bides(it, it.claim(claimed), active):
 			d.fallOut(it, active)
 			bad[it.ID] = true
-			continue
-		case !d.attempt(d.s.Items[i], base, active):
+		case !d.attempt(l, i, base, active):
 			bad[it.ID] = true
-			continue
 		}
-		if restricted {
-			top = append(slices.Clip(top), it.ID)
-		} else {
-			public = append(public, it.ID)
-			top = public
-		}
+		l.push(i, restricted, !bad[it.ID], base)
 	}
 }
 
 // attempt brings one item's attempt onto the base and says whether others may
 // stand behind it.
-func (d *decider) attempt(it *Item, base []ItemID, active bool) bool {
-	if it.Buildset != nil && d.outdated(it, base) && !d.decided(it) {
+func (d *decider) attempt(l lanes, i int, base []ItemID, active bool) bool {
+	it := d.s.Items[i]
+	if it.Buildset != nil && (it.Buildset.Overtaken || !l.fits(i, base)) && !d.decided(it) {
 		it = d.drop(it)
 	}
 	it = d.fallOut(it, active)
@@ -96,17 +80,6 @@ func (d *decider) fallOut(it *Item, active bool) *Item {
 // is under it. It is not tested again by itself (G11).
 func (d *decider) decided(it *Item) bool {
 	return it.Buildset != nil && d.settled(it) && !d.verdict(it).good()
-}
-
-// outdated says that an attempt does not stand on the base that it should: what
-// of its stack has not landed is not the base, or something else has landed.
-func (d *decider) outdated(it *Item, base []ItemID) bool {
-	b := it.Buildset
-	landed := len(b.Stack) - len(base)
-	if b.Overtaken || landed < 0 || !slices.Equal(b.Stack[landed:], base) {
-		return true
-	}
-	return slices.ContainsFunc(b.Stack[:landed], func(id ItemID) bool { return d.at(id) >= 0 })
 }
 
 // heldBy returns the failing item ahead that one of the item's changes needs, 0

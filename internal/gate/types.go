@@ -110,6 +110,8 @@ type Policy struct {
 	WholeTopics bool `json:"whole_topics,omitempty"`
 	// Evidence: nobody is blamed for a job that fails on the branch itself too.
 	Evidence bool `json:"evidence,omitempty"`
+	// Lanes: items that cannot affect each other need not stand behind one another.
+	Lanes bool `json:"lanes,omitempty"`
 }
 
 // State is one queue. It is stored whole; its row carries a version.
@@ -131,9 +133,11 @@ type State struct {
 	// Forced are changes that an administrator enqueued: they enter without being ready.
 	Forced map[ChangeID]Note `json:"forced,omitempty"`
 	// Red are the jobs that fail on the branch itself, as far as an item waits for them.
-	Red          map[string]Red `json:"red,omitempty"`
-	NextItem     ItemID         `json:"next_item"`
-	NextBuildset BuildsetID     `json:"next_buildset"`
+	Red map[string]Red `json:"red,omitempty"`
+	// Landed are those that attempts which still stand do not have in their stack, oldest first.
+	Landed       []Landing  `json:"landed,omitempty"`
+	NextItem     ItemID     `json:"next_item"`
+	NextBuildset BuildsetID `json:"next_buildset"`
 }
 
 // Note is who did something, when and why.
@@ -228,6 +232,9 @@ type Facts struct {
 	Buildsets map[BuildsetID]BuildsetFacts
 	// Submits holds the recorded outcomes of submits in flight.
 	Submits map[ItemID]SubmitOutcome
+	// Closures say, with Lanes, what can affect what, of each change that stands
+	// in the queue or is in Landed. One that is missing touches everything.
+	Closures map[ChangeID]Closure
 	// Commands are administrators' commands not yet obeyed, in order.
 	Commands []Command
 }

@@ -44,6 +44,11 @@ type world struct {
 	fresh    map[gate.ChangeID]bool // brings jobs that its base does not have
 	commands []gate.Command
 
+	// What their packages make and read: in truth, as their trees say it, and as
+	// far as it is known. The rest shows when they are built.
+	closures, declared, seen map[gate.ChangeID]gate.Closure
+	projects                 int
+
 	state    gate.State
 	builds   map[gate.BuildsetID]*build
 	happened map[gate.ItemID]gate.SubmitOutcome // in Gerrit
@@ -54,6 +59,7 @@ type world struct {
 
 	// The record, for the properties.
 	log     []gate.Effect
+	judged  int           // so much of the log before the last decision
 	landed  []gate.ItemID // in this queue, by the gate or past it, in order
 	items   map[gate.ItemID]*life
 	answers map[int64]string
@@ -89,6 +95,7 @@ func newWorld(t failer) *world {
 		fails: map[gate.ChangeID]bool{}, broken: map[gate.ChangeID]bool{}, clash: map[pair]bool{}, spoil: map[pair]bool{},
 		refuse: map[gate.ChangeID]int{}, differ: map[gate.ChangeID]bool{},
 		red: map[string]bool{}, cures: map[gate.ChangeID]bool{}, fresh: map[gate.ChangeID]bool{},
+		closures: map[gate.ChangeID]gate.Closure{}, declared: map[gate.ChangeID]gate.Closure{}, seen: map[gate.ChangeID]gate.Closure{}, projects: 3,
 		state:  gate.State{Queue: "main", Kind: gate.Dependent},
 		builds: map[gate.BuildsetID]*build{}, outcomes: map[gate.ItemID]gate.SubmitOutcome{}, happened: map[gate.ItemID]gate.SubmitOutcome{},
 		items: map[gate.ItemID]*life{}, answers: map[int64]string{},
@@ -118,7 +125,7 @@ func cid(n int) gate.ChangeID { return gate.ChangeID(fmt.Sprintf("g~%d", n)) }
 // propose makes a change and reads it.
 func (w *world) propose(n int, queue string, needs ...gate.Need) *gate.Change {
 	c := &gate.Change{
-		ID: cid(n), Number: n, Branch: gate.Branch{Project: fmt.Sprintf("g:p%d", n%3), Branch: "main"}, PatchSet: 1,
+		ID: cid(n), Number: n, Branch: gate.Branch{Project: fmt.Sprintf("g:p%d", n%w.projects), Branch: "main"}, PatchSet: 1,
 		Revision: fmt.Sprintf("r%d-1", n), Status: gate.Open, Queue: queue, Needs: needs, NotReady: []string{"needs Code-Review +2"},
 	}
 	w.truth[c.ID] = c
@@ -170,6 +177,7 @@ func (w *world) facts() gate.Facts {
 	f := gate.Facts{
 		Now: w.tick(), Policy: w.policy, Changes: map[gate.ChangeID]gate.Change{},
 		Buildsets: map[gate.BuildsetID]gate.BuildsetFacts{}, Submits: maps.Clone(w.outcomes), Commands: w.commands,
+		Closures: maps.Clone(w.seen),
 	}
 	var add func(id gate.ChangeID)
 	add = func(id gate.ChangeID) {
@@ -248,6 +256,7 @@ func (w *world) decide() []gate.Effect {
 	w.state = stored
 	w.commands = nil
 	w.holdTold(before, effects)
+	w.judged = len(w.log)
 	for _, e := range effects {
 		w.record(e)
 		w.outbox = append(w.outbox, e)
@@ -293,6 +302,7 @@ func ended(j gate.Job) bool {
 // merge makes the speculative merge: onto what is on the branches now and the stack.
 func (w *world) merge(b *build) {
 	b.prepared, b.base, b.push, b.red = true, slices.Clone(w.trunk), w.push, maps.Clone(w.red)
+	w.inspect(b)
 	for _, own := range b.effect.Changes {
 		for _, under := range b.content() {
 			if w.clash[pair{own.ID, under}] && !b.effect.Verify {
@@ -332,6 +342,7 @@ func (w *world) finish(b *build, i int, early bool) {
 		return
 	}
 	bad := w.bad(b, j.Name)
+	w.built(b)
 	switch {
 	case bad && early && !j.Early:
 		j.State, j.Early = gate.JobRunning, true
@@ -378,7 +389,7 @@ func (w *world) submit(e gate.Effect) gate.SubmitOutcome {
 		tested = slices.DeleteFunc(tested, func(id gate.ChangeID) bool { return id == r.ID })
 	}
 	slices.Sort(tested)
-	if now := slices.Sorted(slices.Values(w.trunk)); !slices.Equal(now, tested) || b.push != w.push {
+	if now := slices.Sorted(slices.Values(w.trunk)); !slices.Equal(w.matters(e, now), w.matters(e, tested)) || b.push != w.push {
 		return gate.SubmitOutcome{Result: gate.SubmitMoved, Text: "the branch has moved"}
 	}
 	out := gate.SubmitOutcome{Result: gate.SubmitLanded}
