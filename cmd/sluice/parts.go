@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/engine"
 	"sluice/internal/gerrit"
 	"sluice/internal/git"
 	"sluice/internal/postgres"
@@ -103,6 +104,22 @@ func newGerrit(g config.Gerrit, f *fetcher) (*gerrit.Client, error) {
 		return nil, fmt.Errorf("token of Gerrit %s: %w", g.Name, err)
 	}
 	return gerrit.New(gerrit.Config{URL: g.URL, User: g.User, Token: token, HTTP: f.http})
+}
+
+// newReader is a Gerrit's client with the eyes of everybody who is shown what is
+// made here; nil: they see all that is not private.
+func newReader(g config.Gerrit, f *fetcher) (engine.Reader, error) {
+	switch g.Public {
+	case "gate":
+		return nil, nil
+	case "reader":
+		token, err := g.Reader.Token.Reveal()
+		if err != nil {
+			return nil, fmt.Errorf("token of the reader of Gerrit %s: %w", g.Name, err)
+		}
+		return gerrit.New(gerrit.Config{URL: g.URL, User: g.Reader.User, Token: token, HTTP: f.http})
+	}
+	return gerrit.New(gerrit.Config{URL: g.URL, HTTP: f.http})
 }
 
 // newStream prepares to listen to a Gerrit's events; what to do with them is the caller's.

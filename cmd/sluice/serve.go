@@ -110,7 +110,7 @@ func (s *service) build(observe bool) (err error) {
 	solver := universe.NewReader(&publisher.Files{Store: s.blobs, Rows: s.db.store, Upstream: s.up})
 	s.hub = s.db.store.NewHub()
 	s.engine = &engine.Engine{
-		Site: s.site, Store: s.db.store, Gerrits: map[string]engine.Gerrit{}, Git: mirrors, Blobs: s.blobs, Repos: p,
+		Site: s.site, Store: s.db.store, Gerrits: map[string]engine.Gerrit{}, Readers: map[string]engine.Reader{}, Git: mirrors, Blobs: s.blobs, Repos: p,
 		Upstreams: s.up, Solver: solver, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
 	}
 	if s.engine.Remote, err = remotes(s.site, s.fetch); err != nil {
@@ -122,6 +122,11 @@ func (s *service) build(observe bool) (err error) {
 			return err
 		}
 		s.engine.Gerrits[g.Name] = client
+		if reader, err := newReader(g, s.fetch); err != nil {
+			return err
+		} else if reader != nil {
+			s.engine.Readers[g.Name] = reader
+		}
 		if g.SSH == "" {
 			continue
 		}

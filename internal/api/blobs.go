@@ -19,7 +19,7 @@ func (s *server) blobRoutes(r chi.Router) {
 	r.Head("/blobs/{sha256}/{name}", s.serveBlob)
 }
 
-// serveBlob gives an artifact that everybody may have, under any name. Its
+// serveBlob gives an artifact that who asks may have, under any name. Its
 // bytes are a stranger's: no browser is to make anything of them.
 func (s *server) serveBlob(w http.ResponseWriter, r *http.Request) {
 	d, err := blob.ParseDigest(chi.URLParam(r, "sha256"))
@@ -27,8 +27,8 @@ func (s *server) serveBlob(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "404: "+err.Error(), http.StatusNotFound)
 		return
 	}
-	public, err := s.Store.PublicBlob(r.Context(), string(d))
-	if err == nil && !public {
+	shown, err := s.Store.ArtifactShown(r.Context(), string(d), false)
+	if err == nil && !shown {
 		err = record.ErrNotFound
 	}
 	if err != nil {
@@ -49,6 +49,6 @@ func (s *server) serveBlob(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(chi.URLParam(r, "name"))}))
 	h.Set("ETag", fmt.Sprintf("%q", d))
-	h.Set("Cache-Control", immutable)
+	h.Set("Cache-Control", cached(r.Context(), immutable))
 	http.ServeContent(w, r, "", time.Time{}, f)
 }

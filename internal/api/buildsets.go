@@ -14,7 +14,7 @@ import (
 
 // GetBuildset gives a buildset with its base and its jobs.
 func (s *server) GetBuildset(ctx context.Context, r contract.GetBuildsetRequestObject) (contract.GetBuildsetResponseObject, error) {
-	b, k, err := s.visibleBuildset(ctx, r.ID)
+	b, k, err := s.buildsetShown(ctx, r.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -30,13 +30,17 @@ func (s *server) GetBuildset(ctx context.Context, r contract.GetBuildsetRequestO
 	if err != nil {
 		return nil, err
 	}
+	ahead, err := s.shownBuildsets(ctx, b.Base.Ahead)
+	if err != nil {
+		return nil, err
+	}
 	return contract.GetBuildset200JSONResponse{
 		Buildset: *s.buildset(b, jobs), Queue: b.Queue, Pipeline: contract.BuildsetPipeline(pipeline(b.Queue)),
 		Item: int64(item.Serial), Changes: k.refs(b.Changes), Stack: k.refs(b.Stack),
 		Branches: each(b.Base.Branches, func(l record.BranchBase) contract.BranchBase {
 			return contract.BranchBase{Project: plainProject(l.Branch), Branch: l.Branch.Branch, Tip: l.Tip, Commit: l.Commit, Tree: l.Tree}
 		}),
-		Publications: s.pinnedPublications(b.Base.Publications), Ahead: listed(b.Base.Ahead),
+		Publications: s.pinnedPublications(b.Base.Publications), Ahead: listed(ahead),
 		Packages: each(b.Packages, func(p record.Subject) contract.Subject {
 			return contract.Subject{
 				Package: p.Package, Project: p.Project, Target: p.Target, Format: contract.SubjectFormat(p.Format),
@@ -54,9 +58,9 @@ func (s *server) pinnedPublications(in map[string]int64) []contract.PinnedPublic
 }
 
 func (s *server) testRepository(t record.TestRepository) contract.TestRepository {
-	file, text := s.testSources(t.Buildset, t.Target)
+	file, text := s.testSources(t)
 	return contract.TestRepository{
-		Target: t.Target, Address: s.address("/test/%d/%s/", t.Buildset, t.Target),
+		Target: t.Target, Address: s.address("%s", t.Address()),
 		Sources: contract.Sources{File: file, Text: text}, CreatedAt: t.CreatedAt,
 	}
 }

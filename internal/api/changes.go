@@ -64,7 +64,7 @@ func (s *server) summaries(ctx context.Context, changes []record.Change) ([]cont
 
 // GetChange gives a change and all that was done with it.
 func (s *server) GetChange(ctx context.Context, r contract.GetChangeRequestObject) (contract.GetChangeResponseObject, error) {
-	c, err := s.visibleChange(ctx, r.Gerrit, r.Number)
+	c, err := s.changeShown(ctx, r.Gerrit, r.Number)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +101,12 @@ func (s *server) GetChange(ctx context.Context, r contract.GetChangeRequestObjec
 
 // needs shows the direct dependencies of a change.
 func (s *server) needs(ctx context.Context, c record.Change) ([]contract.Need, error) {
-	k, err := s.knowingIDs(ctx, each(c.Facts.Needs, func(n gate.Need) string { return string(n.ID) }))
+	k, err := knowingIDs(ctx, s.Store, each(c.Facts.Needs, func(n gate.Need) string { return string(n.ID) }))
 	return each(c.Facts.Needs, func(n gate.Need) contract.Need {
-		out := contract.Need{Kind: contract.NeedKind(n.Kind), ID: string(n.ID), Text: n.Text}
-		if on, ok := k[n.ID]; ok && !on.Facts.Restricted {
+		out := contract.Need{Kind: contract.NeedKind(n.Kind), Text: n.Text}
+		if on, ok := k[n.ID]; ok {
 			f := on.Facts
+			out.ID = string(n.ID)
 			out.Change = &k.refs([]gate.Ref{{ID: f.ID, Number: f.Number, Branch: f.Branch, PatchSet: f.PatchSet, Revision: f.Revision}})[0]
 		}
 		return out
@@ -126,7 +127,7 @@ func (s *server) history(ctx context.Context, id gate.ChangeID) ([]contract.Item
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.knowing(ctx, each(items, func(i record.ItemView) []gate.Ref { return i.Changes })...)
+	k, err := knowing(ctx, s.Store, each(items, func(i record.ItemView) []gate.Ref { return i.Changes })...)
 	if err != nil {
 		return nil, err
 	}
@@ -136,9 +137,6 @@ func (s *server) history(ctx context.Context, id gate.ChangeID) ([]contract.Item
 	}
 	out := []contract.ItemHistory{}
 	for _, i := range items {
-		if k.restricted(i.Changes) {
-			continue
-		}
 		out = append(out, contract.ItemHistory{
 			Item: int64(i.Serial), Queue: i.Queue, Pipeline: contract.ItemHistoryPipeline(pipeline(i.Queue)), Changes: k.refs(i.Changes),
 			Result: i.Result, Reason: i.Reason, EnteredAt: i.EnteredAt, LeftAt: i.LeftAt, Buildsets: listed(byItem[i.ID]),
@@ -149,7 +147,7 @@ func (s *server) history(ctx context.Context, id gate.ChangeID) ([]contract.Item
 
 // GetWhy explains where a change is.
 func (s *server) GetWhy(ctx context.Context, r contract.GetWhyRequestObject) (contract.GetWhyResponseObject, error) {
-	c, err := s.visibleChange(ctx, r.Gerrit, r.Number)
+	c, err := s.changeShown(ctx, r.Gerrit, r.Number)
 	if err != nil {
 		return nil, err
 	}

@@ -18,11 +18,10 @@ import (
 
 // operator is one that may give commands (G20).
 type operator struct {
-	name  string
-	token [sha256.Size]byte
+	name       string
+	token      [sha256.Size]byte
+	restricted bool // is shown what is made from restricted changes
 }
-
-type operatorKey struct{}
 
 func readOperators(site *config.Site) ([]operator, error) {
 	var out []operator
@@ -32,7 +31,7 @@ func readOperators(site *config.Site) ([]operator, error) {
 			return nil, fmt.Errorf("token of operator %s: %w", o.Name, err)
 		}
 		if token != "" {
-			out = append(out, operator{o.Name, sha256.Sum256([]byte(token))})
+			out = append(out, operator{o.Name, sha256.Sum256([]byte(token)), o.Restricted})
 		}
 	}
 	return out, nil
@@ -50,14 +49,11 @@ func (s *server) operate(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		given := sha256.Sum256([]byte(bearer(r)))
-		for _, o := range s.operators {
-			if subtle.ConstantTimeCompare(given[:], o.token[:]) == 1 {
-				next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, o.name)))
-				return
-			}
+		if who(r.Context()) != "" {
+			next.ServeHTTP(w, r)
+			return
 		}
-		if s.isWorker(given) {
+		if s.isWorker(sha256.Sum256([]byte(bearer(r)))) {
 			problem(w, http.StatusForbidden, "not an operator", "this is a worker's token; the site file's operators may give commands")
 			return
 		}
@@ -80,10 +76,7 @@ func (s *server) isWorker(given [sha256.Size]byte) bool {
 }
 
 // who names the operator of a request.
-func who(ctx context.Context) string {
-	name, _ := ctx.Value(operatorKey{}).(string)
-	return name
-}
+func who(ctx context.Context) string { return viewing(ctx).operator }
 
 // checkWhy has a command say why it is given.
 func checkWhy(why string) (string, error) {
@@ -102,7 +95,7 @@ func (s *server) command(ctx context.Context, queue, verb string, change gate.Ch
 		return out, err
 	}
 	if _, err := s.Store.Queue(ctx, queue); err != nil {
-		return out, none(err, "no such queue", fmt.Sprintf("there is no queue %q", queue))
+		return out, none(err, "no such queue", "no queue has this name, or it is not shown; /api/v1/queues lists the gate's")
 	}
 	changes, stop := s.Feed.Feed()
 	defer stop()
@@ -197,8 +190,7 @@ func (s *server) PromoteChange(ctx context.Context, r contract.PromoteChangeRequ
 	return commanded(a), err
 }
 
-// gateCommand is about a change in its gate's queue. Operators may name
-// restricted changes too.
+// gateCommand is about a change in its gate's queue.
 func (s *server) gateCommand(ctx context.Context, gerrit string, number int, verb, why string) (contract.Answer, error) {
 	c, err := s.Store.Change(ctx, changeID(gerrit, number))
 	if err != nil {

@@ -67,9 +67,11 @@ func note(n *gate.Note) *contract.Note {
 }
 
 func reason(r gate.Reason) contract.Reason {
-	return contract.Reason{
-		Text: r.Text, Who: r.Who, Change: string(r.Change), Job: r.Job, Next: r.Next, Children: each(r.Children, reason),
+	out := contract.Reason{Text: r.Text, Who: r.Who, Change: string(r.Change), Job: r.Job, Next: r.Next, Children: each(r.Children, reason)}
+	if gate.Hidden(r.Change) {
+		out.Change = ""
 	}
+	return out
 }
 
 func finding(f job.Finding) contract.Finding {

@@ -51,7 +51,11 @@ func (e eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 			if len(changes) >= cap(changes)-1 { // it was full
 				return nil // too slow: something was, or will be, lost; it connects again
 			}
-			if !out.send(out.events(gather(c, changes))) {
+			shown, err := e.s.shownEvents(e.ctx, gather(c, changes))
+			if err != nil {
+				return nil // it connects again
+			}
+			if len(shown) > 0 && !out.send(out.events(shown)) {
 				return nil
 			}
 		}

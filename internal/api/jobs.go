@@ -14,7 +14,7 @@ import (
 
 // GetJob gives a job with its attempts, findings and artifacts.
 func (s *server) GetJob(ctx context.Context, r contract.GetJobRequestObject) (contract.GetJobResponseObject, error) {
-	j, b, k, err := s.visibleJob(ctx, r.ID)
+	j, b, k, err := s.jobShown(ctx, r.ID)
 	if err != nil {
 		return nil, err
 	}

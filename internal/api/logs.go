@@ -19,12 +19,12 @@ const (
 
 // GetLog gives the log of an attempt, and what is added to it while it runs.
 func (s *server) GetLog(ctx context.Context, r contract.GetLogRequestObject) (contract.GetLogResponseObject, error) {
-	j, _, _, err := s.visibleJob(ctx, r.ID)
+	j, _, _, err := s.jobShown(ctx, r.ID)
 	if err != nil {
 		return nil, err
 	}
 	if j.ReusedFrom != nil {
-		if j, _, _, err = s.visibleJob(ctx, *j.ReusedFrom); err != nil {
+		if j, _, _, err = s.jobShown(ctx, *j.ReusedFrom); err != nil {
 			return nil, err
 		}
 	}

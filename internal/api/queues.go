@@ -76,9 +76,6 @@ func (s *server) GetQueue(ctx context.Context, r contract.GetQueueRequestObject)
 	if err != nil {
 		return nil, none(err, "no such queue", "/api/v1/queues lists the gate's queues; a check's is check/GERRIT~NUMBER")
 	}
-	if id := state.Change; id != "" && facts.Changes[id].Restricted {
-		return nil, notFound("no such queue", "it is not there, or it is not shown")
-	}
 	items, err := s.items(ctx, state, facts)
 	if err != nil {
 		return nil, err
@@ -100,7 +97,7 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 			where[c.ID] = int64(it.ID)
 		}
 	}
-	k, err := s.knowing(ctx, changes...)
+	k, err := knowing(ctx, s.Store, changes...)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +116,8 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 				it.Behind = append(it.Behind, id)
 			}
 		}
-		if it.Restricted = k.restricted(p.Changes); it.Restricted {
-			it.Word = string(p.State)
+		if it.Restricted = k.hides(p.Changes); it.Restricted {
+			it.Word, it.Behind, it.Done, it.Total = "a restricted item", []int64{}, 0, 0
 			out = append(out, it)
 			continue
 		}

@@ -135,7 +135,7 @@ func testRepositories(a *asker, s *apitest.Seeded) {
 		}
 	}
 	rpm := get[contract.Repository](a, "/api/v1/repositories/juno/el-9/updates")
-	if !strings.Contains(rpm.Sources.Text, "baseurl="+a.w.URL+"/repo/juno/el-9/updates/\n") || !strings.HasSuffix(rpm.Sources.File, ".repo") {
+	if !strings.Contains(rpm.Sources.Text, "mirrorlist="+a.w.URL+"/repo/juno/el-9/updates/mirrorlist\n") || !strings.HasSuffix(rpm.Sources.File, ".repo") {
 		a.t.Errorf("the .repo file: %+v", rpm.Sources)
 	}
 }

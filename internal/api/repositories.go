@@ -1,14 +1,13 @@
 package api
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -16,7 +15,6 @@ import (
 	"sluice/internal/blob"
 	"sluice/internal/job"
 	"sluice/internal/record"
-	"sluice/internal/release"
 	"sluice/internal/repo"
 )
 
@@ -25,12 +23,13 @@ import (
 // /repo/TARGET/CHANNEL/ what the repository's pointer points at.
 //
 // A pointer that moves between two requests of one RPM client would give it an
-// index and a signature that do not fit (see repo.Pins). So an RPM client is
-// served, for the length of a burst of requests, what the pointer pointed at
-// when the burst began.
+// index and a signature that do not fit. So what we hand out to RPM clients is no
+// baseurl but the address of a list of mirrors, mirrorList: at the begin of each
+// run it names the present publication, from which the client then reads all.
+// No replica has to know what another one has answered.
 
-// movesShown is how many moves of a pointer a burst can have begun before.
-const movesShown = 50
+// mirrorList is the file of an RPM repository that names its present publication.
+const mirrorList = "mirrorlist"
 
 // immutable is how long clients and proxies may keep what never changes.
 const immutable = "public, max-age=31536000, immutable"
@@ -80,14 +79,41 @@ func (s *server) servePublication(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) serveTest(w http.ResponseWriter, r *http.Request) {
-	id, target := number(r, "buildset"), chi.URLParam(r, "release")+"/"+chi.URLParam(r, "dist")
-	t, err := s.Store.TestRepository(r.Context(), id, target)
+	t, err := s.testAsked(r)
 	if err != nil {
 		s.missing(w, r, err, "this buildset has no test repository for this target, or it has been removed")
 		return
 	}
-	_, text := s.testSources(id, target)
-	s.serveTree(w, r, tree{manifest: t.Manifest, sources: text, format: s.format(target)})
+	_, text := s.testSources(t)
+	s.serveTree(w, r, tree{manifest: t.Manifest, sources: text, format: s.format(t.Target), private: t.Restricted})
+}
+
+// leaseHeader is how a worker shows for which attempt it fetches.
+const leaseHeader = "Sluice-Lease"
+
+// testAsked gives the test repository that a request means, if who asks may have
+// it: everybody may who knows its key, and a job that was told to read it. For
+// all others a restricted one is not there (G25).
+func (s *server) testAsked(r *http.Request) (record.TestRepository, error) {
+	ctx, target := r.Context(), chi.URLParam(r, "release")+"/"+chi.URLParam(r, "dist")
+	id, key, keyed := strings.Cut(chi.URLParam(r, "buildset"), "-")
+	buildset, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		return record.TestRepository{}, record.ErrNotFound
+	}
+	t, err := s.all.TestRepository(ctx, buildset, target)
+	switch {
+	case err != nil, !t.Restricted && !keyed, !keyed && viewing(ctx).restricted:
+		return t, err
+	case keyed && subtle.ConstantTimeCompare([]byte(key), []byte(t.Key)) == 1:
+		return t, nil
+	}
+	if lease := r.Header.Get(leaseHeader); lease != "" && !keyed {
+		if reads, err := s.Store.LeaseReads(ctx, lease, t.Path()); err != nil || reads {
+			return t, err
+		}
+	}
+	return record.TestRepository{}, record.ErrNotFound
 }
 
 func (s *server) serveRepository(w http.ResponseWriter, r *http.Request) {
@@ -100,76 +126,26 @@ func (s *server) serveRepository(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r, err, "there is no such repository, or nothing has been published in it yet")
 		return
 	}
-	manifest, err := s.current(r, rp)
+	if rp.Format == job.RPM && chi.URLParam(r, "*") == mirrorList {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		fmt.Fprintln(w, s.address("/publication/%d/", *rp.Publication))
+		return
+	}
+	p, err := s.Store.Publication(r.Context(), *rp.Publication)
 	if err != nil {
 		s.missing(w, r, err, "the publication is gone")
 		return
 	}
 	_, text := s.releaseSources(rp)
-	s.serveTree(w, r, tree{manifest: manifest, sources: text, format: rp.Format})
-}
-
-// current gives the manifest that a client is served of a repository.
-func (s *server) current(r *http.Request, rp record.Repository) (string, error) {
-	if rp.Format == job.RPM {
-		moves, err := s.Store.PointerMoves(r.Context(), rp.Name, movesShown)
-		if err != nil {
-			return "", err
-		}
-		if m, ok := s.pins.choose(rp.Name, r, s.Now(), moves); ok {
-			return m.Manifest, nil
-		}
-	}
-	p, err := s.Store.Publication(r.Context(), *rp.Publication)
-	return p.Manifest, err
-}
-
-// pinned remembers what the clients in a burst are served. A move's time is
-// that of its transaction's begin: one that began before a burst and became
-// visible within it must not change what the burst is served.
-type pinned struct {
-	pins   *repo.Pins
-	mu     sync.Mutex // guards chosen
-	chosen map[burst]record.PointerMove
-}
-
-type burst struct {
-	repository, client, agent string
-	began                     time.Time
-}
-
-func (p *pinned) choose(repository string, r *http.Request, now time.Time, moves []record.PointerMove) (record.PointerMove, bool) {
-	client, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		client = r.RemoteAddr
-	}
-	began := p.pins.As(client+" "+repository, r.UserAgent(), now)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := burst{repository, client, r.UserAgent(), began}
-	if m, ok := p.chosen[key]; ok {
-		return m, true
-	}
-	m, ok := release.AsOf(moves, func(m record.PointerMove) time.Time { return m.At }, began)
-	if !ok {
-		return m, false
-	}
-	for k := range p.chosen {
-		if now.Sub(k.began) > repo.PinMost+repo.PinIdle {
-			delete(p.chosen, k)
-		}
-	}
-	if p.chosen == nil {
-		p.chosen = map[burst]record.PointerMove{}
-	}
-	p.chosen[key] = m
-	return m, true
+	s.serveTree(w, r, tree{manifest: p.Manifest, sources: text, format: rp.Format})
 }
 
 // tree is a repository to serve.
 type tree struct {
 	manifest string
 	forever  bool   // nothing below ever changes
+	private  bool   // not for a cache that others share
 	sources  string // what a client writes to use it; "" for none
 	format   job.Format
 }
@@ -229,7 +205,10 @@ func (s *server) serveTree(w http.ResponseWriter, r *http.Request, t tree) {
 	h.Set("Content-Type", repo.ContentType(name))
 	h.Set("ETag", fmt.Sprintf("%q", entry.SHA256))
 	h.Set("Cache-Control", "no-cache")
-	if t.forever || repo.Immutable(name) {
+	switch {
+	case t.private:
+		h.Set("Cache-Control", "private, no-store")
+	case t.forever || repo.Immutable(name):
 		h.Set("Cache-Control", immutable)
 	}
 	http.ServeContent(w, r, "", m.Publication.Date, f)

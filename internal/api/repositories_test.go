@@ -7,11 +7,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"sluice/internal/api"
 	"sluice/internal/api/apitest"
 	"sluice/internal/blob"
 	"sluice/internal/repo"
@@ -112,41 +109,45 @@ func testRequests(t *testing.T, w *apitest.World, id int64) {
 	}
 }
 
-// A client of an RPM repository is served one publication for a burst of
-// requests, whatever the pointer does meanwhile; an apt client the newest.
-func TestPinsAcrossASwitch(t *testing.T) {
-	var ahead atomic.Int64 // of the service's clock, nanoseconds
-	w := apitest.New(t, func(o *api.Options) {
-		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
+// An RPM client is told once, by the list of mirrors, what it reads from then on,
+// whatever the pointer does meanwhile and whichever replica it asks. A client of
+// the pointer itself is served the newest.
+func TestMirrorListAcrossASwitch(t *testing.T) {
+	w := apitest.New(t, nil)
 	s := w.Seed()
-	const xml, asc = "/repo/juno/el-9/updates/repodata/repomd.xml", "/repo/juno/el-9/updates/repodata/repomd.xml.asc"
-	first := w.Release(apitest.RPM, s.GoodBuildset.ID, w.RPMFile(t, "1-1"))
-	of := func(id int64, name string) []byte {
-		answer, data := fetch(t, w, "GET", fmt.Sprintf("/publication/%d/%s", id, name), "curl")
+	const base = "/repo/juno/el-9/updates/"
+	if answer, _ := fetch(t, w, "GET", base+"mirrorlist", "libdnf"); answer.StatusCode != 404 {
+		t.Errorf("before there is a publication: %d", answer.StatusCode)
+	}
+	get := func(path string) []byte {
+		t.Helper()
+		answer, data := fetch(t, w, "GET", path, "libdnf")
 		if answer.StatusCode != 200 {
-			t.Fatalf("publication %d: %d", id, answer.StatusCode)
+			t.Fatalf("%s: %d", path, answer.StatusCode)
 		}
 		return data
 	}
-	_, before := fetch(t, w, "GET", xml, "libdnf")
-	if !bytes.Equal(before, of(first, "repodata/repomd.xml")) {
-		t.Fatal("the first publication is not served")
+	at := func() string {
+		return strings.TrimPrefix(strings.TrimSpace(string(get(base+"mirrorlist"))), w.URL)
 	}
+	first := w.Release(apitest.RPM, s.GoodBuildset.ID, w.RPMFile(t, "1-1"))
+	begun := at()
+	if begun != fmt.Sprintf("/publication/%d/", first) {
+		t.Fatalf("the list says %s", begun)
+	}
+	xml := get(begun + "repodata/repomd.xml")
 	second := w.Release(apitest.RPM, s.GoodBuildset.ID, w.RPMFile(t, "2-1"))
-	if _, got := fetch(t, w, "GET", asc, "libdnf"); !bytes.Equal(got, of(first, "repodata/repomd.xml.asc")) {
+	if asc := get(begun + "repodata/repomd.xml.asc"); !bytes.Equal(asc, get(fmt.Sprintf("/publication/%d/repodata/repomd.xml.asc", first))) {
 		t.Error("the signature does not fit what the client has begun to read")
 	}
-	if _, got := fetch(t, w, "GET", xml, "another client"); !bytes.Equal(got, of(second, "repodata/repomd.xml")) {
-		t.Error("a client that begins now is not served the new publication")
+	if now := at(); now != fmt.Sprintf("/publication/%d/", second) {
+		t.Errorf("a client that begins now is told of %s", now)
 	}
-	ahead.Store(int64(repo.PinIdle + time.Second)) // the burst is over
-	if _, got := fetch(t, w, "GET", xml, "libdnf"); !bytes.Equal(got, of(second, "repodata/repomd.xml")) {
-		t.Error("the client's next burst is not served the new publication")
+	if now := get(base + "repodata/repomd.xml"); bytes.Equal(now, xml) {
+		t.Error("the pointer still gives the first")
 	}
-	old := w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb)
-	if _, got := fetch(t, w, "GET", "/repo/juno/debian-12/updates/dists/bookworm/InRelease", "apt"); !bytes.Equal(got, of(old, "dists/bookworm/InRelease")) {
-		t.Error("apt is not served the publication")
+	if _, repo := fetch(t, w, "GET", base+"sluice.repo", "curl"); !strings.Contains(string(repo), "mirrorlist="+w.URL+base+"mirrorlist\n") || strings.Contains(string(repo), "baseurl") {
+		t.Errorf("what a client writes:\n%s", repo)
 	}
 }
 

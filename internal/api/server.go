@@ -16,7 +16,6 @@ import (
 	"sluice/internal/blob"
 	"sluice/internal/config"
 	"sluice/internal/gate"
-	"sluice/internal/repo"
 )
 
 const (
@@ -63,14 +62,16 @@ type StreamState struct {
 type server struct {
 	Options
 	operators []operator
+	all       Store // without regard for who asks: only where a key or a lease says that he may
 	manifests *manifests
-	pins      pinned
 }
 
 // Handler is everything under the service's one address. An error is a secret
 // of the site that cannot be read.
 func Handler(o Options) (http.Handler, error) {
 	s := &server{Options: o, manifests: newManifests(o.Blobs, 64)}
+	s.all, s.Store = o.Store, visible{o.Store}
+	s.Facts = s.facts(o.Facts)
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -83,13 +84,12 @@ func Handler(o Options) (http.Handler, error) {
 	if s.Patience == 0 {
 		s.Patience = 20 * time.Second
 	}
-	s.pins.pins = &repo.Pins{}
 	var err error
 	if s.operators, err = readOperators(o.Site); err != nil {
 		return nil, err
 	}
 	r := chi.NewRouter()
-	r.Use(s.logged, s.recovered, secured)
+	r.Use(s.logged, s.recovered, secured, s.identified)
 	s.health(r)
 	s.repositoryRoutes(r)
 	s.blobRoutes(r)

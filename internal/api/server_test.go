@@ -125,7 +125,7 @@ func TestTheRest(t *testing.T) {
 		o.Upstream = say("upstream")
 		facts := o.Facts
 		o.Facts = func(ctx context.Context, queue string) (gate.State, gate.Facts, error) {
-			if queue == "panic" {
+			if queue == "main" {
 				panic("a mistake")
 			}
 			return facts(ctx, queue)
@@ -143,7 +143,7 @@ func TestTheRest(t *testing.T) {
 	if answer, _ := fetch(t, w, "POST", "/worker/v1/claim", "worker"); answer.StatusCode != 401 {
 		t.Errorf("a worker without a token: %d", answer.StatusCode)
 	}
-	a.problem("GET", "/api/v1/queues/panic", "", nil, 500)
+	a.problem("GET", "/api/v1/queues/main", "", nil, 500)
 	get[map[string]any](a, "/api/v1/status")
 	answer, packed := fetch(t, w, "GET", "/api/v1/openapi.yaml", "curl")
 	if answer.StatusCode != 200 || !bytes.HasPrefix(packed, []byte("openapi: 3")) {

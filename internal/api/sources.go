@@ -99,23 +99,23 @@ func (s *server) releaseSources(r record.Repository) (file, text string) {
 	address := s.address("/repo/%s/", r.Name)
 	if r.Format == job.RPM {
 		return "/etc/yum.repos.d/" + id + ".repo", rpm.RepoFile(rpm.Client{
-			ID: id, Name: s.Site.Repositories.Label + " " + r.Name, URL: address, Keys: []string{address + "key.asc"},
+			ID: id, Name: s.Site.Repositories.Label + " " + r.Name, Mirrors: address + mirrorList, Keys: []string{address + "key.asc"},
 		})
 	}
 	return "/etc/apt/sources.list.d/" + id + ".sources", s.debSources(deb.Client{URL: address, Sources: true}, r.Target, s.ReleaseKey)
 }
 
 // testSources is what a client writes to use a test repository.
-func (s *server) testSources(buildset int64, target string) (file, text string) {
-	id := fmt.Sprintf("sluice-test-%d", buildset)
-	address := s.address("/test/%d/%s/", buildset, target)
-	if s.format(target) == job.RPM {
+func (s *server) testSources(t record.TestRepository) (file, text string) {
+	id := fmt.Sprintf("sluice-test-%d", t.Buildset)
+	address := s.address("%s", t.Address())
+	if s.format(t.Target) == job.RPM {
 		return "/etc/yum.repos.d/" + id + ".repo", rpm.RepoFile(rpm.Client{
-			ID: id, Name: fmt.Sprintf("Test repository of buildset %d", buildset), URL: address,
+			ID: id, Name: fmt.Sprintf("Test repository of buildset %d", t.Buildset), URL: address,
 			Keys: []string{address + "key.asc"}, Unsigned: true, Priority: 1,
 		})
 	}
-	return "/etc/apt/sources.list.d/" + id + ".sources", s.debSources(deb.Client{URL: address}, target, s.TestKey)
+	return "/etc/apt/sources.list.d/" + id + ".sources", s.debSources(deb.Client{URL: address}, t.Target, s.TestKey)
 }
 
 // debSources writes the key into the file itself, so that the file is all that

@@ -15,6 +15,13 @@ type Store interface {
 	Jobs
 	Repositories
 	Measures
+	Restrictions
+}
+
+// Restrictions tell what not everybody may see (G25).
+type Restrictions interface {
+	Hidden(ctx context.Context, of record.Named) ([]string, error)
+	HiddenQueues(ctx context.Context) ([]string, error)
 }
 
 // Queues are the queues and what operators tell them.
@@ -55,7 +62,10 @@ type Jobs interface {
 	Artifacts(ctx context.Context, jobs ...int64) ([]record.Artifact, error)
 	ReadLog(ctx context.Context, attempt, from, limit int64) (data []byte, done bool, err error)
 	RetryJob(ctx context.Context, id int64) error
-	PublicBlob(ctx context.Context, digest string) (bool, error)
+	// ArtifactShown reports whether a blob may be shown, with all: to those who may read everything.
+	ArtifactShown(ctx context.Context, digest string, all bool) (bool, error)
+	// LeaseReads reports whether the job under a lease was told to read the repository at a path.
+	LeaseReads(ctx context.Context, lease, path string) (bool, error)
 }
 
 // Repositories are the released repositories.
@@ -65,7 +75,6 @@ type Repositories interface {
 	Publication(ctx context.Context, id int64) (record.Publication, error)
 	Publications(ctx context.Context, repository string, limit int) ([]record.Publication, error)
 	Packages(ctx context.Context, repository string, serial int) ([]record.Package, error)
-	PointerMoves(ctx context.Context, repository string, limit int) ([]record.PointerMove, error)
 }
 
 // Measures are what health and metrics are made of.

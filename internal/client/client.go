@@ -59,16 +59,15 @@ func New(address, token string) (*Client, error) {
 	return c, err
 }
 
-// authorize adds the token where something is commanded, and nowhere else.
+// authorize adds the token, without which nothing is commanded and nothing
+// restricted is shown.
 func (c *Client) authorize(_ context.Context, r *http.Request) error {
 	r.Header.Set("User-Agent", "sluice")
-	if r.Method != http.MethodPost {
-		return nil
-	}
-	if c.token == "" {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	} else if r.Method == http.MethodPost {
 		return errors.New("a command needs an operator's token: set SLUICE_TOKEN or give --token")
 	}
-	r.Header.Set("Authorization", "Bearer "+c.token)
 	return nil
 }
 

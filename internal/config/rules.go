@@ -55,6 +55,12 @@ func (s *Site) gerritRules(path string, g Gerrit) {
 	if g.SSH != "" && g.KnownHosts == "" {
 		s.source.fail(path+".ssh", "%s.ssh needs %q: the file that Gerrit's host key is checked against (ssh-keyscan writes one)", path, "known_hosts")
 	}
+	switch {
+	case g.Public == "reader" && g.Reader == nil:
+		s.source.fail(path+".public", "%s.public is reader, and %s lacks %q: the account that stands for everybody", path, path, "reader")
+	case g.Public != "reader" && g.Reader != nil:
+		s.source.fail(path+".reader", "%s has a reader, and %s.public is %s; write public: reader", path, path, g.Public)
+	}
 	if g.SSH == "" && g.WebhookSecret.IsZero() {
 		s.source.warn(path, "%s has neither ssh nor webhook_secret: changes are noticed only every %s (reconcile)", path, g.Reconcile)
 	}

@@ -79,6 +79,18 @@ type Gerrit struct {
 	Label string `yaml:"label" default:"Verified"`
 	// Reconcile is the time between two comparisons of all open changes and branches with what is known (rule G21).
 	Reconcile Duration `yaml:"reconcile" default:"3m" min:"1s"`
+	// Public says what is shown to everybody who reaches this service (rule G25): the changes that a visitor may read in Gerrit without signing in (anonymous), those that the account reader may read (reader), or all that are not private (gate). Everything made from another change is restricted.
+	Public string `yaml:"public" default:"anonymous" oneof:"anonymous reader gate"`
+	// Reader is an account of Gerrit with the rights of everybody who is shown this service's pages. It is needed where public is reader.
+	Reader *Reader `yaml:"reader"`
+}
+
+// Reader is an account that stands for everybody.
+type Reader struct {
+	// User is the account's name in Gerrit.
+	User string `yaml:"user" required:"true"`
+	// Token is the account's HTTP token.
+	Token Secret `yaml:"token" required:"true"`
 }
 
 // Fetch is how everything from outside is fetched: git, upstreams, downloads.
@@ -360,6 +372,8 @@ type Operator struct {
 	Name string `yaml:"name" required:"true" check:"word"`
 	// Token is what is shown for every request.
 	Token Secret `yaml:"token" required:"true"`
+	// Restricted means that this operator is also shown what is made from restricted changes (rule G25).
+	Restricted bool `yaml:"restricted"`
 }
 
 // Scenario is a system test that the site demands.

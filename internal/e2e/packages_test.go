@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +99,7 @@ func (a *attempt) serve(ctx context.Context, name string, trace *job.Trace) erro
 			continue
 		}
 		var index []byte
-		if _, err := a.w.call(ctx, http.MethodGet, r.Path+"dists/"+r.Suite+"/main/binary-amd64/Packages", nil, &index); err != nil {
+		if _, err := a.w.fetch(ctx, a.spec.Lease, r.Path+"dists/"+r.Suite+"/main/binary-amd64/Packages", &index); err != nil {
 			return err
 		}
 		if s, ok := stanza(string(index), name); ok {

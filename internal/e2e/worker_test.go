@@ -163,8 +163,17 @@ func pause(ctx context.Context, d time.Duration) {
 
 func (a *attempt) lease(what string) string { return "/worker/v1/leases/" + a.spec.Lease + "/" + what }
 
+// fetch reads from a job's repository, as the worker does for the job's box.
+func (w *worker) fetch(ctx context.Context, lease, path string, out *[]byte) (int, error) {
+	return w.ask(ctx, http.Header{"Sluice-Lease": {lease}}, http.MethodGet, path, nil, out)
+}
+
 // call asks the first replica that answers.
 func (w *worker) call(ctx context.Context, method, path string, in, out any) (status int, err error) {
+	return w.ask(ctx, http.Header{"Authorization": {"Bearer " + workerToken}}, method, path, in, out)
+}
+
+func (w *worker) ask(ctx context.Context, header http.Header, method, path string, in, out any) (status int, err error) {
 	var body []byte
 	switch v := in.(type) {
 	case nil:
@@ -181,7 +190,7 @@ func (w *worker) call(ctx context.Context, method, path string, in, out any) (st
 		if err2 != nil {
 			return 0, err2
 		}
-		req.Header.Set("Authorization", "Bearer "+workerToken)
+		req.Header = header.Clone()
 		if resp, err = w.http.Do(req); err != nil {
 			continue
 		}

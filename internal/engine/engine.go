@@ -64,9 +64,12 @@ type Notices interface {
 
 // Engine is the service's core. Make one with New, start it with Run.
 type Engine struct {
-	Site      *config.Site
-	Store     Store
-	Gerrits   map[string]Gerrit
+	Site    *config.Site
+	Store   Store
+	Gerrits map[string]Gerrit
+	// Readers tell who may read what, by the Gerrit's name; where there is none,
+	// everybody may read what is not private.
+	Readers   map[string]Reader
 	Git       Git
 	Blobs     Blobs
 	Repos     Publisher
@@ -85,6 +88,7 @@ type Engine struct {
 	commits   sync.Map // "project commit" → its tree, of commits that the mirror has
 	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
 	sources   sources  // what trees say of their packages
+	branches  sync.Map // gate.Branch → readable
 	versions  sync.Map // Gerrit's name → its version, asked once
 	recorders sync.Map // gate's queue → *recorder
 }

@@ -59,7 +59,7 @@ func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) 
 
 // reusable finds a result that would come about again on this base.
 func (e *Engine) reusable(ctx context.Context, b record.Buildset, j record.Job, key string) (record.Job, bool, error) {
-	candidates, err := e.Store.Reusable(ctx, key)
+	candidates, err := e.Store.Reusable(ctx, b.ID, key)
 	if err != nil || len(candidates) == 0 {
 		return record.Job{}, false, err
 	}
@@ -309,10 +309,11 @@ func (e *Engine) repository(f job.Format, codename string, kind job.RepositoryKi
 // testRepository gives a buildset's test repository, if it has one for the
 // job's target. A later one has a higher priority.
 func (e *Engine) testRepository(ctx context.Context, buildset int64, j record.Job, f job.Format, codename string, kind job.RepositoryKind, key string, place int) (job.Repository, error) {
-	if _, err := e.Store.TestRepository(ctx, buildset, j.Target); err != nil {
+	t, err := e.Store.TestRepository(ctx, buildset, j.Target)
+	if err != nil {
 		return job.Repository{}, err
 	}
-	r := e.repository(f, codename, kind, fmt.Sprintf("buildset-%d", buildset), TestPath(buildset, j.Target), key)
+	r := e.repository(f, codename, kind, fmt.Sprintf("buildset-%d", buildset), t.Path(), key)
 	r.Origin = TestOrigin(buildset)
 	if f == job.DEB {
 		r.Priority = 1001 + place
@@ -320,11 +321,6 @@ func (e *Engine) testRepository(ctx context.Context, buildset int64, j record.Jo
 		r.Priority = max(1, 40-place)
 	}
 	return r, nil
-}
-
-// TestPath is where a test repository is below the service's address.
-func TestPath(buildset int64, target string) string {
-	return fmt.Sprintf("/test/%d/%s/", buildset, target)
 }
 
 // TestOrigin is the Origin of a test repository, by which clients pin it.

@@ -231,7 +231,13 @@ func (e *Engine) publishOnce(ctx context.Context, b record.Buildset, name string
 	}
 	who := make([]string, len(b.Changes))
 	for i, c := range b.Changes {
-		who[i] = fmt.Sprintf("%d", c.Number)
+		known, err := e.Store.Change(ctx, c.ID)
+		if err != nil {
+			return false, err
+		}
+		if who[i] = fmt.Sprintf("%d", c.Number); known.Facts.Restricted {
+			who[i] = "(restricted)"
+		}
 	}
 	_, err = e.Store.Publish(ctx, record.Publication{
 		Repository: name, Serial: serial, Manifest: made.Manifest, State: made.State, Packages: made.Packages,

@@ -105,6 +105,10 @@ func (e *Engine) merged(ctx context.Context, change gate.ChangeID) error {
 	if err != nil {
 		return err
 	}
+	if c.Facts.Restricted { // Gerrit may show to everybody what has merged
+		name, number := split(change)
+		return e.ReadChange(ctx, name, number)
+	}
 	c.Status, c.ReadSerial = gate.Merged, serial
 	c.Facts.Status, c.Facts.Ready, c.Facts.Read, c.Facts.NotReady = gate.Merged, false, serial, []string{"is merged"}
 	_, err = e.Store.SaveChange(ctx, c)
@@ -172,6 +176,10 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 			return err
 		}
 	}
+	hidden, err := e.mayNotAllRead(ctx, gerritName, c)
+	if err != nil {
+		return err
+	}
 	needs := known.Facts.Needs
 	if r.Status == gate.Open && (known.Revision != c.Revision || len(needs) > 0) {
 		if needs, err = e.needs(ctx, gerritName, server, c); err != nil {
@@ -181,7 +189,7 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 	r.Facts = gate.Change{
 		ID: r.ID, Number: c.Number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
 		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, Ready: ready, NotReady: why,
-		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: c.Private, Queue: r.Queue, Read: serial,
+		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: hidden, Queue: r.Queue, Read: serial,
 	}
 	if checked {
 		if err := e.ensureCheck(ctx, r, known.ID == ""); err != nil {
@@ -341,6 +349,10 @@ func (e *Engine) readAny(ctx context.Context, gerritName string, number int) err
 	if _, checked := e.Site.Project(gerritName, c.Project, c.Branch); checked {
 		return e.saveChange(ctx, gerritName, server, c, serial)
 	}
+	hidden, err := e.mayNotAllRead(ctx, gerritName, c)
+	if err != nil {
+		return err
+	}
 	_, err = e.Store.SaveChange(ctx, record.Change{
 		ID: id(gerritName, number), Gerrit: gerritName, Number: number, Project: c.Project, Branch: c.Branch,
 		ChangeKey: c.ChangeID, PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Message: c.Message,
@@ -349,7 +361,7 @@ func (e *Engine) readAny(ctx context.Context, gerritName string, number int) err
 		Facts: gate.Change{
 			ID: id(gerritName, number), Number: number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
 			PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: status(c.Status), Read: serial,
-			NotReady: []string{"no queue is for its project and branch"},
+			Restricted: hidden, NotReady: []string{"no queue is for its project and branch"},
 		},
 	})
 	return err
@@ -398,7 +410,11 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 		c := &open[i]
 		k, have := unseen[c.Number]
 		delete(unseen, c.Number)
-		same := have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision
+		hidden, err := e.mayNotAllRead(ctx, gerritName, c) // what rights have changed shows in no change
+		if err != nil {
+			return err
+		}
+		same := have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision && k.Facts.Restricted == hidden
 		if same && k.ReadAt.Sub(c.Updated) > settled && e.Now().Sub(k.ReadAt) < time.Hour {
 			continue
 		}

@@ -155,9 +155,9 @@ func (e *Engine) partsAhead(ctx context.Context, id int64, target string, d conf
 	if len(parts) == 0 {
 		return nil, nil
 	}
-	_, err = e.Store.TestRepository(ctx, id, target)
+	t, err := e.Store.TestRepository(ctx, id, target)
 	if err == nil { // one repository of them all
-		r := e.repository(d.Format, d.Codename, job.Ahead, fmt.Sprintf("buildset-%d", id), TestPath(id, target), "")
+		r := e.repository(d.Format, d.Codename, job.Ahead, fmt.Sprintf("buildset-%d", id), t.Path(), "")
 		parts[0].Repository = &r
 		return parts[:1], nil
 	}

@@ -72,7 +72,7 @@ type Jobs interface {
 	Startable(ctx context.Context, buildset int64) ([]record.Job, error)
 	StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error
 	CancelUnwanted(ctx context.Context, buildset int64) error
-	Reusable(ctx context.Context, staticKey string) ([]record.Job, error)
+	Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error)
 	Reuse(ctx context.Context, id int64, spec job.Spec, staticKey string, from record.Job) error
 	AddArtifact(ctx context.Context, buildset int64, target string, stage job.Stage, a job.Artifact) error
 	Artifacts(ctx context.Context, jobs ...int64) ([]record.Artifact, error)

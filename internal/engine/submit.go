@@ -211,7 +211,13 @@ func (s *submission) proven(ctx context.Context, changes map[gate.ChangeID]*gerr
 		}
 		for _, other := range together.Changes {
 			if o := id(name, other.Number); !tested[o] && other.Status != gerrit.StatusMerged {
-				return s.outcome(gate.SubmitRefused, "Gerrit would submit change %d (%s) together with change %d, and it was not tested with it", other.Number, other.Subject, number), nil
+				what := fmt.Sprintf("change %d (%s)", other.Number, other.Subject)
+				if hidden, err := s.engine.mayNotAllRead(ctx, name, &other); err != nil {
+					return nil, err
+				} else if hidden {
+					what = "a restricted change"
+				}
+				return s.outcome(gate.SubmitRefused, "Gerrit would submit %s together with change %d, and it was not tested with it", what, number), nil
 			}
 		}
 		if together.NonVisible > 0 {
@@ -252,7 +258,7 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 		}
 	}
 	_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
-		Message: s.engine.passedMessage(ctx, s.sub), Labels: map[string]int{g.Label: value}, Notify: "NONE",
+		Message: s.engine.passedMessage(ctx, s.sub, r), Labels: map[string]int{g.Label: value}, Notify: "NONE",
 	})
 	if gerrit.IsConflict(err) {
 		return nil // closed meanwhile: the submit says how

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,18 +42,22 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 			return e.Store.EffectDone(ctx, effectID, "", "") // Gerrit says itself that it has merged
 		}
 	}
-	text, err := e.message(ctx, eff)
-	if err != nil {
-		return err
-	}
 	if e.Observe {
+		text, err := e.message(ctx, eff, eff.Effect.Changes[0])
+		if err != nil {
+			return err
+		}
 		return e.Store.EffectDone(ctx, effectID, text, "observe mode: said nothing")
 	}
 	first, err := e.Store.EffectBegins(ctx, effectID)
 	if err != nil {
 		return err
 	}
+	text := ""
 	for _, ref := range eff.Effect.Changes {
+		if text, err = e.message(ctx, eff, ref); err != nil {
+			return err
+		}
 		err := e.tellChange(ctx, eff, ref, text, first)
 		if gerrit.IsTransient(err) || ctx.Err() != nil {
 			return record.Later{After: 5 * time.Second, Why: err.Error()}
@@ -153,20 +158,24 @@ func (e *Engine) votes(queue string) config.Votes {
 
 func isCheck(queue string) bool { return strings.HasPrefix(queue, "check/") }
 
-// message gives the words of an effect.
-func (e *Engine) message(ctx context.Context, eff record.Effect) (string, error) {
+// message gives the words of an effect for one of its changes. Who reads that
+// may not be allowed to read another one that it was tested with (G25).
+func (e *Engine) message(ctx context.Context, eff record.Effect, to gate.Ref) (string, error) {
 	f := report.Facts{URL: e.address(), Gate: !isCheck(eff.Queue), Queue: eff.Queue, Report: eff.Effect.Report, Changes: eff.Effect.Changes}
+	b, err := e.buildsetOf(ctx, eff)
+	found := !errors.Is(err, record.ErrNotFound)
+	if err != nil && found {
+		return "", err
+	}
+	with := slices.Concat(eff.Effect.Changes, b.Changes, b.Stack)
 	if c := eff.Effect.Report.Conflict; c != nil && c.With != "" {
+		with = append(with, gate.Ref{ID: c.With})
 		if other, err := e.Store.Change(ctx, c.With); err == nil {
 			f.With = fmt.Sprintf("%d (%s)", other.Number, other.Subject)
 		}
 	}
-	b, err := e.buildsetOf(ctx, eff)
-	if errors.Is(err, record.ErrNotFound) {
-		return report.Message(f), nil
-	}
-	if err != nil {
-		return "", err
+	if f.Confidential, err = e.confidential(ctx, to, with); err != nil || f.Confidential || !found {
+		return report.Message(f), err
 	}
 	f.Buildset, f.Item, f.Findings = b.ID, b.Item, b.Findings
 	if f.Report.Kind == gate.ReportMerged { // the vote before the submit told of the jobs
@@ -208,8 +217,15 @@ func (e *Engine) addJobs(ctx context.Context, f *report.Facts, b record.Buildset
 	f.Repositories = map[string]string{}
 	for _, j := range jobs {
 		f.Jobs = append(f.Jobs, ReportJob(j))
-		if j.Stage == job.StagePublish && j.State == "passed" {
-			f.Repositories[j.Target] = strings.TrimSuffix(e.address(), "/") + TestPath(b.ID, j.Target)
+		if j.Stage != job.StagePublish || j.State != "passed" {
+			continue
+		}
+		t, err := e.Store.TestRepository(ctx, b.ID, j.Target)
+		if err != nil && !errors.Is(err, record.ErrNotFound) {
+			return err
+		}
+		if err == nil {
+			f.Repositories[j.Target] = strings.TrimSuffix(e.address(), "/") + t.Address()
 		}
 	}
 	return nil
@@ -229,13 +245,19 @@ func ReportJob(j record.Job) report.Job {
 
 func (e *Engine) address() string { return strings.TrimSuffix(e.Site.URL, "/") + "/" }
 
-// passedMessage is what the vote that lets Gerrit submit says.
-func (e *Engine) passedMessage(ctx context.Context, sub record.Submission) string {
+// passedMessage is what the vote that lets Gerrit submit says on one of the changes.
+func (e *Engine) passedMessage(ctx context.Context, sub record.Submission, to gate.Ref) string {
 	b, err := e.Store.Buildset(ctx, sub.Buildset)
 	if err != nil {
 		return "Gate passed."
 	}
 	f := report.Facts{URL: e.address(), Gate: true, Queue: sub.Queue, Buildset: b.ID, Report: gate.Report{Kind: gate.ReportPassed}}
+	if f.Confidential, err = e.confidential(ctx, to, slices.Concat(b.Changes, b.Stack)); err != nil {
+		return "Gate passed."
+	}
+	if f.Confidential {
+		return report.Message(f)
+	}
 	if err := e.addJobs(ctx, &f, b); err != nil {
 		return "Gate passed."
 	}

@@ -3,6 +3,7 @@ package gerrit
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -57,11 +58,14 @@ func (c *Client) Change(ctx context.Context, number int, more ...Option) (*Chang
 // CanRead says whether the client's account may see the change. With the client
 // of an account that stands for everybody, it tells a restricted change (G25).
 func (c *Client) CanRead(ctx context.Context, number int) (bool, error) {
-	err := c.get(ctx, fmt.Sprintf("changes/%d", number), nil)
-	if IsNotFound(err) || IsDenied(err) {
+	var seen struct {
+		Number int `json:"_number"`
+	}
+	err := c.get(ctx, fmt.Sprintf("changes/%d", number), &seen)
+	if IsNotFound(err) || IsDenied(err) || status(err) == http.StatusOK { // the last is a login page
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && seen.Number == number, err
 }
 
 // Mergeable asks Gerrit to merge the current patch set of an open change with its

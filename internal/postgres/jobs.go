@@ -17,7 +17,7 @@ import (
 const LeaseTime = 60 * time.Second
 
 const jobColumns = `id, buildset, name, stage, package, target, architecture, voting, state, waits_for, labels, priority, spec,
-	static_key, result, cause, reused_from, attempts, max_attempts, restricted, not_before, created_at, started_at, ended_at`
+	static_key, result, cause, reused_from, attempts, max_attempts, not_before, created_at, started_at, ended_at`
 
 // Job gives a job.
 func (s *Store) Job(ctx context.Context, id int64) (record.Job, error) {
@@ -84,15 +84,15 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 			JOIN jobs published ON published.id = n.needs
 			JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
 			WHERE n.ahead AND NOT n.joined
-				AND n.job IN (SELECT id FROM jobs WHERE id = $3 OR static_key = $1 AND state IN ('queued', 'running'))
+				AND n.job IN (SELECT id FROM jobs WHERE id = $4 OR static_key = $1 AND state IN ('queued', 'running'))
 			GROUP BY n.job)
-		UPDATE jobs SET priority = least(priority, $2)
+		UPDATE jobs SET priority = least(priority, $3)
 		WHERE id = (
-			SELECT id FROM jobs LEFT JOIN given ON given.job = id LEFT JOIN given own ON own.job = $3
-			WHERE static_key = $1 AND id <> $3 AND state IN ('queued', 'running') AND NOT restricted
+			SELECT id FROM jobs LEFT JOIN given ON given.job = id LEFT JOIN given own ON own.job = $4
+			WHERE static_key = $1 AND id <> $4 AND state IN ('queued', 'running') AND `+sameCircle+`
 				AND given.keys IS NOT DISTINCT FROM own.keys
 			ORDER BY id LIMIT 1)
-		RETURNING id`, staticKey, j.Priority, j.ID)
+		RETURNING id`, staticKey, j.Buildset, j.Priority, j.ID)
 	if err != nil || len(same) == 0 {
 		return false, err
 	}
@@ -106,12 +106,19 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 	return true, err
 }
 
-// Reusable gives the newest results with this static key, the best candidate first.
-func (s *Store) Reusable(ctx context.Context, staticKey string) ([]record.Job, error) {
+// sameCircle holds for those jobs that the buildset $2 may profit from: what was
+// made with a restricted change never leaves its circle (G25).
+const sameCircle = `NOT EXISTS (
+	SELECT FROM buildsets made JOIN buildsets asks ON asks.id = $2
+	WHERE made.id = jobs.buildset AND NOT within_circle(made.changes || made.stack, asks.changes || asks.stack))`
+
+// Reusable gives the newest results with this static key that a job of the
+// buildset may have, the best candidate first.
+func (s *Store) Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error) {
 	return collect[record.Job](ctx, s.pool, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE static_key = $1 AND state IN ('passed', 'not_applicable') AND reused_from IS NULL AND NOT restricted
-		ORDER BY id DESC LIMIT 5`, staticKey)
+		WHERE static_key = $1 AND state IN ('passed', 'not_applicable') AND reused_from IS NULL AND `+sameCircle+`
+		ORDER BY id DESC LIMIT 5`, staticKey, buildset)
 }
 
 // Reuse gives a waiting job the result and the artifacts of an earlier one.

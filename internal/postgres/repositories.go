@@ -153,18 +153,32 @@ func (s *Store) Published(ctx context.Context, buildset int64) error {
 	})
 }
 
+const testRepositoryColumns = `t.buildset, t.target, t.manifest, t.created_at, t.removed_at, b.key,
+	restricted(b.changes || b.stack) AS restricted`
+
 // TestRepository gives a buildset's test repository for a target.
 func (s *Store) TestRepository(ctx context.Context, buildset int64, target string) (record.TestRepository, error) {
 	return one[record.TestRepository](ctx, s.pool, `
-		SELECT buildset, target, manifest, created_at, removed_at FROM test_repositories
-		WHERE buildset = $1 AND target = $2 AND removed_at IS NULL`, buildset, target)
+		SELECT `+testRepositoryColumns+` FROM test_repositories t JOIN buildsets b ON b.id = t.buildset
+		WHERE t.buildset = $1 AND t.target = $2 AND t.removed_at IS NULL`, buildset, target)
 }
 
 // TestRepositories gives all test repositories of some buildsets.
 func (s *Store) TestRepositories(ctx context.Context, buildsets ...int64) ([]record.TestRepository, error) {
 	return collect[record.TestRepository](ctx, s.pool, `
-		SELECT buildset, target, manifest, created_at, removed_at FROM test_repositories
-		WHERE buildset = ANY($1) AND removed_at IS NULL ORDER BY buildset, target`, buildsets)
+		SELECT `+testRepositoryColumns+` FROM test_repositories t JOIN buildsets b ON b.id = t.buildset
+		WHERE t.buildset = ANY($1) AND t.removed_at IS NULL ORDER BY t.buildset, t.target`, buildsets)
+}
+
+// LeaseReads reports whether a job that runs under the lease was told to read
+// the repository at this path.
+func (s *Store) LeaseReads(ctx context.Context, lease, path string) (reads bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT FROM attempts a JOIN jobs j ON j.id = a.job
+			WHERE a.lease = $1 AND a.state = 'running' AND j.spec -> 'repositories' @> $2)`,
+		lease, []map[string]string{{"path": path}}).Scan(&reads)
+	return reads, err
 }
 
 // Setting reads a small fact of the service; ErrNotFound when it was never set.

@@ -67,21 +67,22 @@ func (s *Store) Changes(ctx context.Context, ids []string) ([]record.Change, err
 		SELECT `+changeColumns+` FROM changes WHERE id = ANY($1) ORDER BY gerrit, number`, ids)
 }
 
-// RecentChanges gives the changes that moved last and that everybody may see.
+// RecentChanges gives the changes that moved last.
 func (s *Store) RecentChanges(ctx context.Context, f record.ChangeFilter) ([]record.Change, error) {
 	return collect[record.Change](ctx, s.pool, `
 		SELECT `+changeColumns+` FROM changes
 		WHERE ($1 = '' OR project = $1)
 		  AND ($2::boolean IS NULL OR (status = 'open') = $2)
-		  AND NOT facts @> '{"restricted": true}'
+		  AND ($4 OR NOT facts @> '{"restricted": true}')
 		ORDER BY updated_at DESC, number DESC
-		LIMIT $3`, f.Project, f.Open, f.Limit)
+		LIMIT $3`, f.Project, f.Open, f.Limit, f.Restricted)
 }
 
 // LastItems gives, for each of the changes, its newest item in a check and in a gate.
 func (s *Store) LastItems(ctx context.Context, changes []string) ([]record.LastItem, error) {
 	return collect[record.LastItem](ctx, s.pool, `
-		SELECT c.id AS change, k.kind, i.serial, i.entered_at, i.left_at, i.result, i.reason, b.id AS buildset
+		SELECT c.id AS change, k.kind, i.serial, i.entered_at, i.left_at, i.result, i.reason, b.id AS buildset,
+			restricted(i.changes || coalesce(b.changes || b.stack, '[]')) AS restricted
 		FROM unnest($1::text[]) AS c (id)
 		CROSS JOIN (VALUES ('dependent'), ('independent')) AS k (kind)
 		JOIN LATERAL (
@@ -89,7 +90,7 @@ func (s *Store) LastItems(ctx context.Context, changes []string) ([]record.LastI
 			WHERE i.changes @> jsonb_build_array(jsonb_build_object('id', c.id)) AND q.kind = k.kind
 			ORDER BY i.id DESC LIMIT 1) i ON true
 		LEFT JOIN LATERAL (
-			SELECT x.id FROM buildsets x WHERE x.item = i.id ORDER BY x.id DESC LIMIT 1) b ON true
+			SELECT x.id, x.changes, x.stack FROM buildsets x WHERE x.item = i.id ORDER BY x.id DESC LIMIT 1) b ON true
 		ORDER BY c.id, k.kind`, changes)
 }
 
@@ -146,30 +147,36 @@ func (s *Store) NoteCommand(ctx context.Context, c record.Command) (id int64, er
 	return id, err
 }
 
-// PublicBlob reports whether everybody may have the blob: an artifact of a job
-// that is not restricted, or a package of a released repository.
-func (s *Store) PublicBlob(ctx context.Context, digest string) (public bool, err error) {
+// ArtifactShown reports whether the blob is an artifact of a job, or a package
+// of a released repository, that may be shown; restricted ones only where asked for.
+func (s *Store) ArtifactShown(ctx context.Context, digest string, all bool) (shown bool, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (
-			SELECT 1 FROM artifacts a JOIN jobs j ON j.id = a.job
-			WHERE a.digest = $1 AND NOT j.restricted
-			  AND NOT EXISTS (
-				SELECT 1 FROM buildsets b
-				CROSS JOIN LATERAL jsonb_array_elements(b.changes || b.stack) AS r
-				JOIN changes c ON c.id = r->>'id'
-				WHERE b.id = j.buildset AND c.facts @> '{"restricted": true}'))
-		OR EXISTS (SELECT 1 FROM repository_packages WHERE digest = $1)`, digest).Scan(&public)
-	return public, err
+			SELECT FROM artifacts a JOIN jobs j ON j.id = a.job LEFT JOIN buildsets b ON b.id = j.buildset
+			WHERE a.digest = $1 AND ($2 OR b.id IS NULL OR NOT restricted(b.changes || b.stack)))
+		OR EXISTS (SELECT FROM repository_packages WHERE digest = $1)`, digest, all).Scan(&shown)
+	return shown, err
 }
 
-// PointerMoves gives the last moves of a repository's pointer, in order.
-func (s *Store) PointerMoves(ctx context.Context, repository string, limit int) ([]record.PointerMove, error) {
-	return collect[record.PointerMove](ctx, s.pool, `
-		SELECT at, publication, manifest FROM (
-			SELECT m.id, m.at, m.publication, p.manifest
-			FROM pointer_moves m JOIN publications p ON p.id = m.publication
-			WHERE m.repository = $1 ORDER BY m.id DESC LIMIT $2) AS last
-		ORDER BY id`, repository, limit)
+// Hidden gives those of the named things that were made from a restricted
+// change, as the feed names them: "change main~7", "buildset 12" (G25).
+func (s *Store) Hidden(ctx context.Context, of record.Named) ([]string, error) {
+	return scalars[string](ctx, s.pool, `
+		SELECT 'change ' || id FROM changes WHERE id = ANY($1) AND facts @> '{"restricted": true}'
+		UNION ALL
+		SELECT 'buildset ' || id FROM buildsets WHERE id = ANY($2) AND restricted(changes || stack)
+		UNION ALL
+		SELECT 'job ' || j.id FROM jobs j JOIN buildsets b ON b.id = j.buildset
+		WHERE j.id = ANY($3) AND restricted(b.changes || b.stack)`, emptyStrings(of.Changes), of.Buildsets, of.Jobs)
+}
+
+// HiddenQueues names the gate's queues of a branch on which every change that is
+// known is restricted: even the branch's name is nobody's business.
+func (s *Store) HiddenQueues(ctx context.Context) ([]string, error) {
+	return scalars[string](ctx, s.pool, `
+		SELECT name FROM queues q
+		WHERE kind = 'dependent' AND name LIKE '%@%'
+		  AND NOT EXISTS (SELECT FROM changes WHERE queue = q.name AND NOT facts @> '{"restricted": true}')`)
 }
 
 // StageCounts counts all jobs by stage and state.

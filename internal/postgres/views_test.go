@@ -45,26 +45,17 @@ func TestViewsOfChanges(t *testing.T) {
 func TestViewsOfRepositories(t *testing.T) {
 	w, ctx := apitest.New(t, nil), context.Background()
 	s := w.Seed()
-	first := w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb)
-	moves, err := w.Store.PointerMoves(ctx, "juno/debian-12/updates", 10)
-	if err != nil || len(moves) != 1 || moves[0].Publication != first || moves[0].Manifest == "" {
-		t.Errorf("moves: %+v, %v", moves, err)
+	publication, err := w.Store.Publication(ctx, w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb))
+	if err != nil {
+		t.Fatal(err)
 	}
-	second := w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb)
-	for limit, want := range map[int][]int64{10: {first, second}, 1: {second}} {
-		moves, err := w.Store.PointerMoves(ctx, "juno/debian-12/updates", limit)
-		if err != nil || len(moves) != len(want) {
-			t.Fatalf("moves: %+v, %v", moves, err)
+	for digest, want := range map[string]bool{string(s.Deb.Digest): true, string(s.HiddenFile.Digest): false, publication.Manifest: false, strings.Repeat("0", 64): false} {
+		if got, err := w.Store.ArtifactShown(ctx, digest, false); err != nil || got != want {
+			t.Errorf("shown %s: %v, %v", digest, got, err)
 		}
-		for i := range want {
-			if moves[i].Publication != want[i] {
-				t.Errorf("the last %d moves are not in order: %+v", limit, moves)
-			}
-		}
-	}
-	for digest, want := range map[string]bool{string(s.Deb.Digest): true, string(s.HiddenFile.Digest): false, moves[0].Manifest: false, strings.Repeat("0", 64): false} {
-		if got, err := w.Store.PublicBlob(ctx, digest); err != nil || got != want {
-			t.Errorf("public %s: %v, %v", digest, got, err)
+		want = want || digest == string(s.HiddenFile.Digest)
+		if got, err := w.Store.ArtifactShown(ctx, digest, true); err != nil || got != want {
+			t.Errorf("shown to who may read everything %s: %v, %v", digest, got, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"sluice/internal/gate"
@@ -147,7 +148,6 @@ type Job struct {
 	ReusedFrom   *int64      `db:"reused_from"`
 	Attempts     int         `db:"attempts"`
 	MaxAttempts  int         `db:"max_attempts"`
-	Restricted   bool        `db:"restricted"`
 	NotBefore    *time.Time  `db:"not_before"`
 	CreatedAt    time.Time   `db:"created_at"`
 	StartedAt    *time.Time  `db:"started_at"`
@@ -215,6 +215,25 @@ type TestRepository struct {
 	Manifest  string     `db:"manifest"`
 	CreatedAt time.Time  `db:"created_at"`
 	RemovedAt *time.Time `db:"removed_at"`
+	// Key is what nobody can guess of its address; Restricted, whether it is
+	// needed: not everybody may read a change that it was made with (G25).
+	Key        string `db:"key"`
+	Restricted bool   `db:"restricted"`
+}
+
+// Path is where jobs read it below the service's address, by the lease of their
+// attempt: its own name, which is in logs and findings.
+func (t TestRepository) Path() string {
+	return fmt.Sprintf("/test/%d/%s/", t.Buildset, t.Target)
+}
+
+// Address is the same for people who may read the change; with the key while
+// it is restricted, for no package manager can say who it works for.
+func (t TestRepository) Address() string {
+	if !t.Restricted {
+		return t.Path()
+	}
+	return fmt.Sprintf("/test/%d-%s/%s/", t.Buildset, t.Key, t.Target)
 }
 
 // Repository is a released repository.

@@ -45,6 +45,8 @@ type LastItem struct {
 	Result    string        `db:"result"`
 	Reason    string        `db:"reason"`
 	Buildset  *int64        `db:"buildset"`
+	// Restricted: it holds, or stands on, a change that not everybody may read.
+	Restricted bool `db:"restricted"`
 }
 
 // ChangeFilter narrows a list of changes.
@@ -52,6 +54,14 @@ type ChangeFilter struct {
 	Project string // "": all
 	Open    *bool  // nil: both
 	Limit   int
+	// Restricted: those too that not everybody may read.
+	Restricted bool
+}
+
+// Named is a list of things that the feed tells of.
+type Named struct {
+	Changes         []string // changes.id
+	Buildsets, Jobs []int64
 }
 
 // Command is an administrator's command with its answer.
@@ -79,13 +89,6 @@ type JobCounts struct {
 type WorkerView struct {
 	Worker
 	Running int `db:"running"`
-}
-
-// PointerMove is one move of a repository's pointer.
-type PointerMove struct {
-	At          time.Time `db:"at"`
-	Publication int64     `db:"publication"`
-	Manifest    string    `db:"manifest"`
 }
 
 // StageCount is how many jobs of a stage are in a state.

@@ -84,23 +84,6 @@ func NextDate(previous, now time.Time) time.Time {
 	return previous.UTC().Truncate(time.Second).Add(time.Second)
 }
 
-// AsOf returns the newest publication whose pointer had moved by t; the
-// history is in rising order of moved. If all are later, it is the first.
-func AsOf[T any](history []T, moved func(T) time.Time, t time.Time) (T, bool) {
-	var none T
-	if len(history) == 0 {
-		return none, false
-	}
-	n, exact := slices.BinarySearchFunc(history, t, func(h T, t time.Time) int { return moved(h).Compare(t) })
-	if !exact {
-		n--
-	}
-	for n+1 < len(history) && n >= 0 && !moved(history[n+1]).After(t) {
-		n++
-	}
-	return history[max(n, 0)], true
-}
-
 // Difference is what changed from one publication to the next.
 type Difference struct {
 	Added, Removed []Package

@@ -133,19 +133,6 @@ func TestDatesGrow(t *testing.T) {
 	}
 }
 
-func TestAsOf(t *testing.T) {
-	history := []int64{10, 20, 20, 30}
-	moved := func(n int64) time.Time { return time.Unix(n, 0) }
-	for at, want := range map[int64]int64{5: 10, 10: 10, 19: 10, 20: 20, 29: 20, 99: 30} {
-		if got, ok := release.AsOf(history, moved, time.Unix(at, 0)); !ok || got != want {
-			t.Errorf("as of %d: %d, %v", at, got, ok)
-		}
-	}
-	if _, ok := release.AsOf(nil, moved, time.Unix(1, 0)); ok {
-		t.Error("something of nothing")
-	}
-}
-
 func TestDiffLatestKeep(t *testing.T) {
 	p := func(n, v, d string) release.Package {
 		return release.Package{Name: n, Version: v, Architecture: "amd64", Tested: d}

@@ -3,7 +3,6 @@ package repo_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -31,7 +30,7 @@ func newDnf(t testing.TB, h *house, unsigned bool) *dnf {
 	d := &dnf{t: t, root: t.TempDir(), home: t.TempDir()}
 	must(t, os.MkdirAll(d.home+"/repos", 0o755))
 	must(t, os.MkdirAll(d.root+"/dev", 0o755))
-	text := rpm.RepoFile(rpm.Client{ID: "sluice", Name: "Sluice", URL: h.url, Keys: []string{h.url + "key.asc"}, Unsigned: unsigned, Priority: 1})
+	text := rpm.RepoFile(rpm.Client{ID: "sluice", Name: "Sluice", Mirrors: h.url + "mirrorlist", Keys: []string{h.url + "key.asc"}, Unsigned: unsigned, Priority: 1})
 	must(t, os.WriteFile(d.home+"/repos/sluice.repo", []byte(text), 0o644))
 	must(t, os.WriteFile(d.home+"/dnf.conf", []byte("[main]\nplugins=0\ninstallonly_limit=0\n"), 0o644))
 	return d
@@ -75,7 +74,6 @@ func TestDnfInstallsAndUpgrades(t *testing.T) {
 	higher := h.rpm(world("1:2.0^git2+a~b-3.el9"))
 	h.publish(append(h.put(binary, source), one, higher)...)
 	h.clean()
-	h.pin = repo.Pins{}
 	d.run("--refresh", "upgrade")
 	if text, err := os.ReadFile(d.root + "/usr/share/world/version"); err != nil || string(text) != "1:2.0^git2+a~b-3.el9\n" {
 		t.Error(string(text), err)
@@ -128,7 +126,6 @@ func TestDnfRefusesForgeries(t *testing.T) {
 	digest, m, err := h.builder.BuildTest(t.Context(), repo.TestRepository{Format: repo.RPM, Identity: identity, Files: []repo.File{h.rpm(world("2-1"))}, Signer: signing.NewSigner(key()), At: t0})
 	must(t, err)
 	h.history = append(h.history, moved{time.Now(), digest, m})
-	h.pin = repo.Pins{}
 	h.clean()
 	if out, err := newDnf(t, h, false).try("install", "world"); err == nil {
 		t.Errorf("an unsigned package was taken:\n%s", out)
@@ -187,7 +184,7 @@ func TestRPMPublicationsFollow(t *testing.T) {
 }
 
 // While publications follow one another, dnf never sees a repomd.xml with the
-// signature of another: the burst is pinned.
+// signature of another: it reads one publication, as the list of mirrors names it.
 func TestDnfWhilePublishing(t *testing.T) {
 	h := newHouse(t, repo.RPM)
 	f := h.rpm(world("1-1"))
@@ -200,8 +197,8 @@ func TestDnfWhilePublishing(t *testing.T) {
 		}
 	}
 	pairs := 0
-	for i := range size(100) { // bursts as dnf makes them, without the rest of dnf
-		h.pairFits(fmt.Sprint("client ", i))
+	for range size(100) { // bursts as zypper makes them, without the rest of zypper
+		h.pairFits()
 		pairs++
 	}
 	stop()
@@ -231,11 +228,8 @@ func (h *house) publishForever(f repo.File) (stop func(), done chan int) {
 	return cancel, done
 }
 
-func (h *house) get(agent, path string) []byte {
-	r, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.url+path, nil)
-	must(h.t, err)
-	r.Header.Set("User-Agent", agent)
-	resp, err := http.DefaultClient.Do(r)
+func (h *house) get(path string) []byte {
+	resp, err := http.Get(h.url + path)
 	must(h.t, err)
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
@@ -247,57 +241,30 @@ func (h *house) get(agent, path string) []byte {
 
 // pairFits fetches a signature and what it signs, in zypper's order, with a
 // publication between them.
-func (h *house) pairFits(agent string) {
+func (h *house) pairFits() {
 	h.t.Helper()
 	ring, err := signing.ParseKeyring([]byte(key().PublicArmored()))
 	must(h.t, err)
-	asc := h.get(agent, "repodata/repomd.xml.asc")
-	xml := h.get(agent, "repodata/repomd.xml")
+	at := strings.TrimPrefix(strings.TrimSpace(string(h.get("mirrorlist"))), h.url)
+	asc := h.get(at + "repodata/repomd.xml.asc")
+	xml := h.get(at + "repodata/repomd.xml")
 	if err := ring.Verify(xml, asc, time.Now()); err != nil {
 		h.t.Errorf("the signature is of another publication: %v", err)
 	}
 }
 
-// Without pins the race is real: this holds the test above to its purpose.
-func TestWithoutPinsTheRaceIsReal(t *testing.T) {
+// Read from the pointer itself, the two files can be of two publications: this
+// holds the test above to its purpose.
+func TestWithoutTheListTheRaceIsReal(t *testing.T) {
 	h := newHouse(t, repo.RPM)
-	h.pins = false
 	f := h.rpm(world("1-1"))
 	h.publish(f)
 	ring, err := signing.ParseKeyring([]byte(key().PublicArmored()))
 	must(t, err)
-	asc := h.get("x", "repodata/repomd.xml.asc")
+	asc := h.get("repodata/repomd.xml.asc")
 	h.publish(f)
-	if ring.Verify(h.get("x", "repodata/repomd.xml"), asc, time.Now()) == nil {
+	if ring.Verify(h.get("repodata/repomd.xml"), asc, time.Now()) == nil {
 		t.Error("two publications have one repomd.xml")
-	}
-	h.pins = true
-	asc = h.get("y", "repodata/repomd.xml.asc")
-	h.publish(f)
-	must(t, ring.Verify(h.get("y", "repodata/repomd.xml"), asc, time.Now()))
-}
-
-func TestPins(t *testing.T) {
-	var p repo.Pins
-	at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
-	for _, c := range []struct{ now, want float64 }{{0, 0}, {2, 0}, {5, 0}, {8.1, 8.1}, {11, 8.1}} {
-		if got := p.As("a", "dnf", at(c.now)); !got.Equal(at(c.want)) {
-			t.Errorf("at %v: as of %v, want %v", c.now, got.Sub(t0), c.want)
-		}
-	}
-	if got := p.As("a", "zypper", at(11)); !got.Equal(at(11)) {
-		t.Error("two programs share a pin")
-	}
-	if got := p.As("b", "dnf", at(11)); !got.Equal(at(11)) {
-		t.Error("two clients share a pin")
-	}
-	for s := 11.0; s <= 80; s += 2 { // never longer than 30 seconds
-		if got := p.As("a", "dnf", at(s)); at(s).Sub(got) > repo.PinMost {
-			t.Errorf("at %v: as of %v", s, got.Sub(t0))
-		}
-	}
-	if n := p.Bursts(); n != 1 {
-		t.Errorf("%d bursts are remembered", n)
 	}
 }
 

@@ -17,8 +17,8 @@
 // of an update. Index files that a publication replaced, and packages that it
 // dropped, stay in the next ones for three publications and three days. APT's
 // clients fetch indices by their hash. RPM's fetch repomd.xml and its signature
-// one after the other, so the server gives one client one publication for the
-// length of a burst of requests: Pins.
+// one after the other: they are told of one publication by a list of mirrors, at
+// the begin of each run, and read all of it there.
 //
 // # What it costs
 //

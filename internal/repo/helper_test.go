@@ -2,12 +2,13 @@ package repo_test
 
 import (
 	"context"
-	"net"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,6 @@ import (
 	"sluice/internal/blob"
 	"sluice/internal/deb"
 	"sluice/internal/deb/debtest"
-	"sluice/internal/release"
 	"sluice/internal/repo"
 	"sluice/internal/rpm/rpmtest"
 	"sluice/internal/signing"
@@ -48,8 +48,6 @@ type house struct {
 	store   *blob.FS
 	builder *repo.Builder
 	format  repo.Format
-	pins    bool
-	pin     repo.Pins
 
 	mu      sync.Mutex // guards history
 	history []moved
@@ -69,25 +67,36 @@ func newHouse(t testing.TB, format repo.Format) *house {
 	must(t, err)
 	cache, err := repo.NewDirCache(filepath.Join(t.TempDir(), "cache"))
 	must(t, err)
-	h := &house{t: t, store: store, builder: repo.NewBuilder(store, cache, 0, t.TempDir()), format: format, pins: format == repo.RPM}
+	h := &house{t: t, store: store, builder: repo.NewBuilder(store, cache, 0, t.TempDir()), format: format}
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	h.url = server.URL + "/"
 	return h
 }
 
+// ServeHTTP serves the present publication, each one for ever below its number,
+// and the list of mirrors that names the present one.
 func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
-	if h.pins {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		now = h.pin.As(host, r.UserAgent(), now)
-	}
 	h.mu.Lock()
-	m, ok := release.AsOf(h.history, func(m moved) time.Time { return m.at }, now)
+	history := h.history
 	h.mu.Unlock()
-	if !ok {
+	if len(history) == 0 {
 		http.NotFound(w, r)
 		return
+	}
+	m := history[len(history)-1]
+	if r.URL.Path == "/mirrorlist" {
+		fmt.Fprintf(w, "%spublication/%d/\n", h.url, len(history))
+		return
+	}
+	if below, ok := strings.CutPrefix(r.URL.Path, "/publication/"); ok {
+		id, rest, _ := strings.Cut(below, "/")
+		n, err := strconv.Atoi(id)
+		if err != nil || n < 1 || n > len(history) {
+			http.NotFound(w, r)
+			return
+		}
+		m, r.URL.Path = history[n-1], "/"+rest
 	}
 	f, e, err := repo.Open(r.Context(), h.store, m.manifest, r.URL.Path)
 	if err != nil {

@@ -49,6 +49,9 @@ type Facts struct {
 	Published []Published
 	// Changes are the members of an item of several.
 	Changes []gate.Ref
+	// Confidential: who reads this may not read all that it was tested with. No
+	// more than the outcome is said (G25).
+	Confidential bool
 }
 
 // Published is a package that goes into a released repository.
@@ -61,6 +64,12 @@ type Published struct {
 // Message gives the comment.
 func Message(f Facts) string {
 	var b strings.Builder
+	if f.Confidential {
+		f.Report.Reason = ""
+		b.WriteString(headline(f))
+		b.WriteString("\n\nIt was tested together with a restricted change, so that no more is said here.\n")
+		return b.String()
+	}
 	b.WriteString(headline(f))
 	b.WriteString("\n")
 	switch {
@@ -111,6 +120,9 @@ func headline(f Facts) string {
 	case gate.ReportConflict:
 		return name + " failed: the change does not merge."
 	case gate.ReportRefused:
+		if r.Reason == "" {
+			return "Gate failed: Gerrit refused the submit."
+		}
 		return "Gate failed: Gerrit refused the submit. In its own words: " + r.Reason
 	case gate.ReportDequeued:
 		return reason("Left the queue")

@@ -247,16 +247,24 @@ func (b blobs) upload(ctx context.Context, file *os.File, f job.File) error {
 	return resp.Body.Close()
 }
 
+// repositories are those of one attempt.
+type repositories struct {
+	*client
+	lease string
+}
+
 // Handler passes requests for a job's repositories on to the service, and none
 // for anything else. The worker's token does not go along: repositories are
-// read as anybody reads them.
-func (c *client) Handler(_ context.Context, repos []job.Repository) (http.Handler, error) {
+// read as anybody reads them, or by the lease of the attempt where they are
+// restricted (G25).
+func (c repositories) Handler(_ context.Context, repos []job.Repository) (http.Handler, error) {
 	proxy := &httputil.ReverseProxy{
 		Transport: c.http.Transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(c.base)
 			r.Out.Host = c.base.Host
 			r.Out.Header.Del("Authorization")
+			r.Out.Header.Set("Sluice-Lease", c.lease)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, "the service is out of reach: "+err.Error(), http.StatusBadGateway)

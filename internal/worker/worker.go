@@ -149,7 +149,7 @@ func (w *Worker) attempt(ctx context.Context, spec job.Spec) {
 	watchers.Go(func() { w.awaitCancel(running, spec.Lease, cancel) })
 	stream := newStream(running, w.client, spec.Lease, cancel)
 	res := stage.Run(running, spec, stage.Env{
-		Sandbox: w.sandbox, Nodes: w.nodes, Blobs: blobs{w.client, spec.Lease}, Repositories: w.client, Log: stream,
+		Sandbox: w.sandbox, Nodes: w.nodes, Blobs: blobs{w.client, spec.Lease}, Repositories: repositories{w.client, spec.Lease}, Log: stream,
 	})
 	gone := errors.Is(context.Cause(running), errGone)
 	logErr := stream.Close()

@@ -155,7 +155,7 @@ func TestBlobs(t *testing.T) {
 func TestOnlyTheJobsRepositories(t *testing.T) {
 	s, c := connect(t)
 	s.blobs["Packages"] = []byte("index")
-	h, err := c.Handler(context.Background(), []job.Repository{{Path: "/test/7/juno/debian-12/"}})
+	h, err := repositories{c, "lease"}.Handler(context.Background(), []job.Repository{{Path: "/test/7/juno/debian-12/"}})
 	if err != nil {
 		t.Fatal(err)
 	}

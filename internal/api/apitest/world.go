@@ -30,9 +30,11 @@ import (
 	"sluice/internal/testenv"
 )
 
-// OperatorToken and WorkerToken are tokens that the service knows.
+// OperatorToken, ReaderToken (of an operator who is shown what is restricted) and
+// WorkerToken are tokens that the service knows.
 const (
 	OperatorToken = "operator-secret"
+	ReaderToken   = "reader-secret"
 	WorkerToken   = "worker-secret"
 )
 
@@ -52,7 +54,9 @@ targets:
 projects:
   - {project: "packages/*", releases: [juno]}
 queues: [{name: main}]
-operators: [{name: olga, token: {value: operator-secret}}]
+operators:
+  - {name: olga, token: {value: operator-secret}}
+  - {name: rita, token: {value: reader-secret}, restricted: true}
 `
 
 var key = sync.OnceValue(func() *signing.Signer {
