@@ -95,7 +95,7 @@ func buildContext(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	run(t, "go", "build", "-trimpath", "-o", filepath.Join(dir, "bin", "sluice"), "./cmd/sluice")
+	run(t, "go", "build", "-o", filepath.Join(dir, "bin", "sluice"), "./cmd/sluice")
 	return dir
 }
 
