@@ -103,7 +103,7 @@ func newGerrit(g config.Gerrit, f *fetcher) (*gerrit.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token of Gerrit %s: %w", g.Name, err)
 	}
-	return gerrit.New(gerrit.Config{URL: g.URL, User: g.User, Token: token, HTTP: f.http})
+	return gerrit.New(gerrit.Config{URL: g.URL, User: g.User, Token: token, HTTP: f.http, Timeout: g.Timeout.D(), SubmitTimeout: 10 * g.Timeout.D()})
 }
 
 // newReader is a Gerrit's client with the eyes of everybody who is shown what is

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -231,7 +232,11 @@ func (s *Workers) log(w http.ResponseWriter, r *http.Request) {
 
 func (s *Workers) finish(w http.ResponseWriter, r *http.Request) {
 	var res job.Result
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<20)).Decode(&res); err != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<20))
+	if err == nil {
+		err = json.Unmarshal(escapes.ReplaceAllFunc(body, withoutNUL), &res)
+	}
+	if err != nil {
 		problem(w, http.StatusBadRequest, "not a result", err.Error())
 		return
 	}
@@ -240,6 +245,17 @@ func (s *Workers) finish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// escapes are the backslash and the NUL as JSON writes them.
+var escapes = regexp.MustCompile(`\\(\\|u0000)`)
+
+// withoutNUL replaces the one character that Postgres stores in no text.
+func withoutNUL(escape []byte) []byte {
+	if string(escape) == `\u0000` {
+		return []byte(`\ufffd`)
+	}
+	return escape
 }
 
 func (s *Workers) digest(w http.ResponseWriter, r *http.Request) (blob.Digest, bool) {

@@ -77,6 +77,8 @@ type Gerrit struct {
 	WebhookSecret Secret `yaml:"webhook_secret"`
 	// Label is the gate's own label: the one it votes on, and that rule G1 leaves out of account.
 	Label string `yaml:"label" default:"Verified"`
+	// Timeout is how long an answer of this server may take; a submit may take ten times as long. What was not answered is asked for, and not done twice (rule G22).
+	Timeout Duration `yaml:"timeout" default:"30s" min:"1s"`
 	// Reconcile is the time between two comparisons of all open changes and branches with what is known (rule G21).
 	Reconcile Duration `yaml:"reconcile" default:"3m" min:"1s"`
 	// Public says what is shown to everybody who reaches this service (rule G25): the changes that a visitor may read in Gerrit without signing in (anonymous), those that the account reader may read (reader), or all that are not private (gate). Everything made from another change is restricted.

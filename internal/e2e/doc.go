@@ -4,6 +4,8 @@
 // .deb and .rpm files, by what the tree under test says in its file `outcome`.
 //
 // Start with story_test.go, which tells what a person sees. house_test.go starts
-// the parts, worker_test.go is the worker. After every story the service's own
-// oracle, `sluice fsck`, has to find nothing.
+// the parts, worker_test.go is the worker. scenarios_test.go plays many short
+// stories on one installation; proxy_test.go brings the faults of networks and
+// busy servers; kill_test.go kills the parts. After every story the service's
+// own oracle, `sluice fsck`, has to find nothing.
 package e2e

@@ -34,8 +34,7 @@ func dependsOn(name string, on ...string) map[string]string {
 	return f
 }
 
-// project makes a project that holds a package. It is to be done before the
-// service runs, so that nobody checks its beginning.
+// project makes a project that holds a package.
 func (s *site) project(name string) string {
 	s.t.Helper()
 	return s.projectWith(name, files(name, nil))
@@ -43,9 +42,14 @@ func (s *site) project(name string) string {
 
 func (s *site) projectWith(name string, tree map[string]string) string {
 	s.t.Helper()
-	p := s.g.Project(s.t, s.name+"/"+name, "")
-	first := s.g.Push(s.t, testenv.Proposal{Project: p, Message: "Begin " + name, Files: tree})
-	s.g.Land(s.t, first.Number)
+	return s.projectAs(name, "", tree)
+}
+
+// projectAs makes a project of a submit type.
+func (s *site) projectAs(name, submitType string, tree map[string]string) string {
+	s.t.Helper()
+	p := s.g.Project(s.t, s.name+"/"+name, submitType)
+	s.g.Push(s.t, testenv.Proposal{Project: p, Message: "Begin " + name, Files: tree, Past: true})
 	return p
 }
 
@@ -145,7 +149,7 @@ func one[T any](s *site, query string, args ...any) T {
 		if err == nil {
 			return v
 		}
-		if !s.opt.embedded || ctx.Err() != nil { // an embedded database may have been killed
+		if mortal := s.opt.embedded || s.opt.database != ""; !mortal || ctx.Err() != nil { // it may have been killed
 			s.t.Fatalf("%s: %v", query, err)
 		}
 		pause(ctx, 50*time.Millisecond)
@@ -166,7 +170,7 @@ func (s *site) inQueue(changes ...*testenv.Pushed) {
 }
 
 func (s *site) stands(c *testenv.Pushed) bool {
-	q, err := s.store.Queue(context.Background(), "main")
+	q, err := s.store.Queue(context.Background(), s.queue)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -184,17 +188,17 @@ func (s *site) stands(c *testenv.Pushed) bool {
 func (s *site) empty() {
 	s.t.Helper()
 	s.until("the queue empties", func() string {
-		q, err := s.store.Queue(context.Background(), "main")
+		q, err := s.store.Queue(context.Background(), s.queue)
 		if err != nil {
 			return err.Error()
 		}
 		if n := len(q.State.Items); n > 0 {
 			return fmt.Sprintf("%d items", n)
 		}
-		if n := one[int](s, `SELECT count(*) FROM buildsets WHERE landed_at IS NOT NULL AND published_at IS NULL`); n > 0 {
+		if n := one[int](s, `SELECT count(*) FROM buildsets WHERE landed_at IS NOT NULL AND published_at IS NULL AND ($1 = 'main' OR queue = $1)`, s.queue); n > 0 {
 			return fmt.Sprintf("%d buildsets to publish", n)
 		}
-		if n := one[int](s, `SELECT count(*) FROM effects WHERE done_at IS NULL`); n > 0 {
+		if n := one[int](s, `SELECT count(*) FROM effects WHERE done_at IS NULL AND ($1 = 'main' OR queue = $1)`, s.queue); n > 0 {
 			return fmt.Sprintf("%d things to tell", n)
 		}
 		return ""
@@ -209,7 +213,7 @@ func (s *site) command(verb string, c *testenv.Pushed) string {
 	if c != nil {
 		change = gate.ChangeID(id(c))
 	}
-	n, err := s.store.Command(ctx, "main", verb, change, "ada", "for a test")
+	n, err := s.store.Command(ctx, s.queue, verb, change, "ada", "for a test")
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -22,7 +23,12 @@ import (
 	"sluice/internal/trial"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	if urls := os.Getenv(workerOf); urls != "" { // a test has started us as a machine that can be killed
+		workAlone(strings.Fields(urls))
+	}
+	testenv.Main(m)
+}
 
 // program is the binary under test, built once.
 var program = sync.OnceValues(func() (string, error) {
@@ -47,11 +53,16 @@ type options struct {
 	knownHosts  string
 	gerrit      *testenv.GerritServer // nil: the shared one
 	embedded    bool                  // the service's own Postgres
+	database    string                // another one than the shared
 	rpm         bool                  // a second target, for RPMs
 	more        string                // more of the site file
 	window      string
 	stages      string // more of the stages' rules
 	apt         string // the base distribution's Packages; its roots are then made of it
+	gerritURL   string // another address of Gerrit's
+	gerritMore  string // more of what is said of Gerrit
+	projects    string // more rules of projects, before the common one
+	queues      string // more queues
 }
 
 // site is one installation of sluice with its own database, projects and worker.
@@ -64,7 +75,10 @@ type site struct {
 	dsn     string
 	db      *pgxpool.Pool
 	store   *postgres.Store
+	hub     *postgres.Hub
 	feed    <-chan string
+	queue   string // of the gate
+	proxy   *proxy // to Gerrit, if there is one
 	worker  *worker
 	servers []*server
 }
@@ -81,23 +95,32 @@ func newSite(t testing.TB, opt options) *site {
 	if _, err := program(); err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, g: opt.gerrit, opt: opt, dir: t.TempDir()}
+	s := &site{t: t, g: opt.gerrit, opt: opt, dir: t.TempDir(), queue: "main"}
 	if s.g == nil {
 		s.g = testenv.Gerrit(t)
 	}
 	s.name = fmt.Sprintf("%s-%d", strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-"), counter.Add(1))
-	if !opt.embedded {
+	switch {
+	case opt.database != "":
+		s.dsn = opt.database
+	case opt.embedded:
+		s.dsn = embedded.DSN(filepath.Join(open(t, s.dir), "data", "postgres"))
+	default:
 		s.dsn = testenv.Postgres(t)
-	} else {
-		s.dsn = embedded.DSN(filepath.Join(s.dir, "data", "postgres"))
-		for _, d := range []string{s.dir, filepath.Dir(s.dir)} { // for the server's own user
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
 	s.worker = newWorker(s)
 	return s
+}
+
+// open lets a Postgres, which has a user of its own, into a folder of a test.
+func open(t testing.TB, dir string) string {
+	t.Helper()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // start makes a site and serves it.
@@ -144,11 +167,11 @@ func (s *site) connect() {
 	if s.store, err = postgres.Open(ctx, s.dsn); err != nil {
 		s.t.Fatal(err)
 	}
-	hub := s.store.NewHub()
+	s.hub = s.store.NewHub()
 	running, stop := context.WithCancel(ctx)
 	var feeding sync.WaitGroup
-	feeding.Go(func() { hub.Run(running) })
-	feed, unfeed := hub.Feed()
+	feeding.Go(func() { s.hub.Run(running) })
+	feed, unfeed := s.hub.Feed()
 	s.feed = feed
 	s.t.Cleanup(func() {
 		unfeed()
@@ -174,12 +197,16 @@ func (s *site) finish() {
 	}
 }
 
+// wideWindow has every item of a story active.
+const wideWindow = "{start: 20, floor: 3, ceiling: 100}"
+
 func (s *site) config(url string) string {
 	reconcile := s.opt.reconcile
 	if reconcile == 0 {
 		reconcile = 3 * time.Minute
 	}
 	g := s.g.Named(filepath.Join(s.dir, "token"))
+	g.URL = cmp.Or(s.opt.gerritURL, g.URL)
 	if s.opt.ssh != "" {
 		g.SSH, g.KnownHostsFile = s.opt.ssh, s.opt.knownHosts
 	}
@@ -201,10 +228,6 @@ func (s *site) config(url string) string {
 		}
 		return text
 	}
-	window := s.opt.window
-	if window == "" {
-		window = "{start: 20, floor: 3, ceiling: 100}"
-	}
 	roots := fmt.Sprintf("{build: {method: script, script: %[1]s}, install: {method: script, script: %[1]s}}", root)
 	if s.opt.apt != "" {
 		roots = "{build: {method: mmdebstrap}, install: {method: mmdebstrap}}"
@@ -222,7 +245,7 @@ func (s *site) config(url string) string {
     roots: {build: {method: script, script: %[1]s}, install: {method: script, script: %[1]s}}`, root)
 		rpmTarget = "\n  - {release: juno, dist: el-9}"
 	}
-	return trial.Site(url, filepath.Join(s.dir, "data"), g) + fmt.Sprintf(`    reconcile: %[2]s
+	return trial.Site(url, filepath.Join(s.dir, "data"), g) + fmt.Sprintf(`    reconcile: %[2]s%[12]s
 upstreams:
   - {name: apt, format: deb, path: %[1]s/apt, suites: [bookworm], trusted: true}
   - {name: rpm, format: rpm, path: %[1]s/rpm, trusted: true}
@@ -237,7 +260,7 @@ dists:
 releases: [{name: juno}]
 targets:
   - {release: juno, dist: debian-12}%[5]s
-projects:
+projects:%[13]s
   - {project: "%[6]s/**", branch: main, releases: [juno], queue: main}
 pipelines:
   check: {stages: [%[7]s], votes: {passed: 1, failed: -1}}
@@ -245,14 +268,14 @@ pipelines:
 stages:
   root: {voting: true}%[11]s
 queues:
-  - {name: main, window: %[9]s}
+  - {name: main, window: %[9]s}%[14]s
 workers:
   - {name: tester, token: {file: %[1]s/worker}, labels: [deb, rpm, nspawn]}
 local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
-		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), window, s.opt.more, s.opt.stages)
+		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues)
 }
 
 // start runs the program and returns once it answers.

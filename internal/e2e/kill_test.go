@@ -2,86 +2,218 @@ package e2e
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"sluice/internal/postgres/embedded"
 	"sluice/internal/testenv"
+	"sluice/internal/trial"
 )
 
-// The service, its database and its worker are killed again and again while a
-// queue runs (G22). Nothing is lost, nothing happens twice, the queue empties.
+// Service, worker and database are killed (kill -9), again and again, while a
+// queue runs on a real Gerrit (G22). Nothing is lost, nothing happens twice, the
+// queue empties. The database is one of its own, or the service's embedded one,
+// which then dies with it.
+//
+// SLUICE_TEST_SEED plays the same kills again.
 func TestKilled(t *testing.T) {
-	kills := 10
-	if testenv.Full() {
-		kills = 50
-	}
-	s := newSite(t, options{check: "none", embedded: true, reconcile: 2 * time.Second})
-	names := []string{"aa", "bb", "cc"}
-	for _, name := range names {
-		s.project(name)
-	}
-	s.serve()
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	dice := rand.New(rand.NewPCG(seed, 1))
-	var good, bad []*testenv.Pushed
-	for i := range kills { // a change for each kill, so that there is always something under way
-		name := names[i%len(names)]
-		if i%4 == 3 {
-			c := s.propose(name, fmt.Sprintf("Break %s %d", name, i), map[string]string{"outcome": "build fail src/hello.c:3: error: broken\n"})
-			s.g.Approve(t, c.Number)
-			bad = append(bad, c)
-		} else {
-			c := s.propose(name, fmt.Sprintf("Mend %s %d", name, i), map[string]string{fmt.Sprintf("src/f%d.c", i): "int i;\n"})
-			s.g.Approve(t, c.Number)
-			good = append(good, c)
+	if text := os.Getenv("SLUICE_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
 		}
-		for range dice.IntN(25) { // a random moment: so many things after the approval
-			select {
-			case <-s.feed:
-			case <-time.After(300 * time.Millisecond):
+	}
+	t.Logf("SLUICE_TEST_SEED=%d", seed)
+	times := 1
+	if testenv.Full() {
+		times = 10
+	}
+	for kind, kills := range map[string]int{"own database": 14, "embedded database": 6} {
+		t.Run(kind, func(t *testing.T) {
+			k := &killing{t: t, dice: rand.New(rand.NewPCG(seed, uint64(len(kind))))}
+			k.begin(kind)
+			for i := range kills * times {
+				k.propose(i)
+				k.moment()
+				k.kill(i)
 			}
-		}
-		s.killOne(dice.IntN(3))
-	}
-	s.merged(good...)
-	for _, c := range bad {
-		s.voted(c, -2)
-	}
-	s.empty()
-	s.nothingTwice(append(good, bad...)...)
-	if n := countOf(s, `SELECT count(*) FROM buildsets WHERE landed_at IS NOT NULL`); n != len(good) {
-		t.Errorf("%d buildsets landed of %d good changes", n, len(good))
+			k.judge()
+		})
 	}
 }
 
-// killOne kills a part and has it started again, as whoever watches over it does.
-func (s *site) killOne(which int) {
-	s.t.Helper()
-	switch which {
+// killing is a queue that runs while its parts are killed.
+type killing struct {
+	*site
+	t         *testing.T
+	dice      *rand.Rand
+	machine   *trial.Process // the worker
+	database  string         // its folder
+	good, bad []*testenv.Pushed
+}
+
+var killedProjects = []string{"aa", "bb", "cc"}
+
+func (k *killing) begin(kind string) {
+	opt := options{check: "none", embedded: kind != "own database", reconcile: 2 * time.Second}
+	if !opt.embedded {
+		k.database = filepath.Join(open(k.t, k.t.TempDir()), "pg")
+		own, err := embedded.Start(k.t.Context(), k.database, slog.New(slog.DiscardHandler))
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		k.t.Cleanup(own.Stop)
+		opt.database = own.DSN()
+	}
+	k.site = newSite(k.t, opt)
+	if opt.embedded {
+		k.database = filepath.Join(k.dir, "data", "postgres")
+	}
+	for _, name := range killedProjects {
+		k.project(name)
+	}
+	k.worker.slots = 0 // a process of its own does the work
+	k.serve()
+	k.work()
+	k.t.Cleanup(func() { k.machine.Kill() })
+}
+
+// work starts the worker.
+func (k *killing) work() {
+	self, err := os.Executable()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), workerOf+"="+k.servers[0].URL)
+	if k.machine, err = trial.StartLogged(cmd, filepath.Join(k.dir, "worker.log")); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// propose adds a change, approved: there is always something under way. Some
+// are bad, some need one in another project.
+func (k *killing) propose(i int) {
+	k.t.Helper()
+	k.until("the queue is not too long", func() string {
+		q, err := k.store.Queue(k.t.Context(), k.queue)
+		if err != nil {
+			return err.Error()
+		}
+		return missing(len(q.State.Items) < 15, "%d items", len(q.State.Items))
+	})
+	name := killedProjects[i%len(killedProjects)]
+	if i%5 == 3 {
+		c := k.site.propose(name, fmt.Sprintf("Break %s %d", name, i), map[string]string{"outcome": "build fail src/hello.c:3: error: broken\n"})
+		k.g.Approve(k.t, c.Number)
+		k.bad = append(k.bad, c)
+		return
+	}
+	message := fmt.Sprintf("Mend %s %d", name, i)
+	if i%7 == 6 {
+		message += "\n\nDepends-On: " + k.good[len(k.good)-1].ChangeID
+	}
+	c := k.site.propose(name, message, map[string]string{fmt.Sprintf("src/f%d.c", i): "int i;\n"})
+	k.g.Approve(k.t, c.Number)
+	k.good = append(k.good, c)
+}
+
+// moment waits for a random one: so many things after the approval.
+func (k *killing) moment() {
+	for range k.dice.IntN(25) {
+		select {
+		case <-k.feed:
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// kill kills a part and has it started again, as whoever watches over it does.
+func (k *killing) kill(i int) {
+	k.t.Helper()
+	switch which := k.dice.IntN(3); which {
 	case 0:
-		s.t.Log("kill the service")
-		s.servers[0].kill()
-		s.servers[0].start()
+		k.t.Logf("%d: kill the service", i)
+		k.servers[0].kill()
+		k.servers[0].start()
 	case 1:
-		s.t.Log("kill the worker")
-		s.worker.stop()
-		s.worker.start()
-		one[int](s, `WITH dead AS (UPDATE attempts SET expires_at = now() WHERE state = 'running' RETURNING 1) SELECT count(*) FROM dead`)
+		k.t.Logf("%d: kill the worker", i)
+		k.machine.Kill()
+		k.work()
+		// Rather than wait a minute until its leases have run out.
+		one[int](k.site, `WITH dead AS (UPDATE attempts SET expires_at = now() WHERE state = 'running' RETURNING 1) SELECT count(*) FROM dead`)
 	case 2:
-		s.t.Log("kill the database")
-		text, err := os.ReadFile(filepath.Join(s.dir, "data/postgres/data/postmaster.pid"))
+		k.t.Logf("%d: kill the database", i)
+		text, err := os.ReadFile(filepath.Join(k.database, "data/postmaster.pid"))
 		if err != nil {
 			return // it is between two lives
 		}
 		if pid, err := strconv.Atoi(strings.SplitN(string(text), "\n", 2)[0]); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
+	}
+}
+
+// judge holds the outcome to what it would have been if nobody had been killed.
+func (k *killing) judge() {
+	k.t.Helper()
+	k.merged(k.good...)
+	for _, c := range k.bad {
+		k.voted(c, -2)
+	}
+	k.empty()
+	k.nothingTwice(append(slices.Clone(k.good), k.bad...)...)
+	for _, c := range k.good {
+		merges := 0
+		for _, m := range k.g.Change(k.t, c.Number).Messages {
+			if m.Tag == "autogenerated:gerrit:merged" {
+				merges++
+			}
+		}
+		if n := k.landings(c); n != 1 || merges != 1 {
+			k.t.Errorf("change %d landed %d times, and Gerrit merged it %d times", c.Number, n, merges)
+		}
+	}
+	for _, c := range k.bad {
+		if n := strings.Count(strings.Join(k.said(c), "\n"), "Gate failed"); n != 1 {
+			k.t.Errorf("change %d was told %d times that it failed", c.Number, n)
+		}
+	}
+	if n := one[int](k.site, `
+		SELECT count(*) FROM buildsets b, unnest(b.stack_items) below
+		WHERE b.queue = $1 AND b.landed_at IS NOT NULL AND NOT EXISTS (
+			SELECT FROM buildsets o WHERE o.queue = b.queue AND o.item = below AND o.landed_at <= b.landed_at)`, k.queue); n != 0 {
+		k.t.Errorf("%d times something landed before what it was tested on", n)
+	}
+	for _, name := range killedProjects {
+		k.inOrder(name)
+	}
+}
+
+// inOrder holds the order on the branch to be that in which the service says that they landed.
+func (k *killing) inOrder(name string) {
+	k.t.Helper()
+	dir := k.g.Fetch(k.t, k.g.Admin, k.site.name+"/"+name)
+	var want []string
+	for _, line := range strings.Split(k.git(dir, "log", "--first-parent", "--reverse", "--format=%s", "main"), "\n") {
+		if _, subject, found := strings.Cut(line, "Mend "); found {
+			want = append(want, strings.Trim(subject, `"`))
+		}
+	}
+	got := one[[]string](k.site, `
+		SELECT coalesce(array_agg(replace(c.subject, 'Mend ', '') ORDER BY b.landed_at), '{}') FROM buildsets b JOIN changes c ON c.id = b.changes->0->>'id'
+		WHERE b.landed_at IS NOT NULL AND c.project = $1`, k.site.name+"/"+name)
+	if !slices.Equal(got, want) {
+		k.t.Errorf("%s has %v, and landed are %v", name, want, got)
 	}
 }

@@ -25,7 +25,7 @@ func (s *site) bad(name string) *testenv.Pushed {
 
 // buildsetsOf counts the buildsets of a change in the gate.
 func (s *site) buildsetsOf(c *testenv.Pushed) int {
-	return one[int](s, `SELECT count(*) FROM buildsets WHERE queue = 'main' AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(c))
+	return one[int](s, `SELECT count(*) FROM buildsets WHERE queue = $2 AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(c), s.queue)
 }
 
 // Three approved changes are tested at once, each on top of those ahead of it,

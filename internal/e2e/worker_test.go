@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/job"
@@ -35,6 +36,9 @@ type worker struct {
 	http  *http.Client
 	stop  func()
 	slots int // jobs that run at once
+
+	asked  atomic.Int64
+	others []string // the service's addresses, for one without a site
 
 	mu    sync.Mutex // guards what follows
 	held  map[string]chan struct{}
@@ -168,6 +172,31 @@ func (w *worker) fetch(ctx context.Context, lease, path string, out *[]byte) (in
 	return w.ask(ctx, http.Header{"Sluice-Lease": {lease}}, http.MethodGet, path, nil, out)
 }
 
+// urls are the replicas, another one first each time.
+func (w *worker) urls() []string {
+	if w.site == nil {
+		return w.others
+	}
+	var all []string
+	n := int(w.asked.Add(1))
+	for i := range w.site.servers {
+		all = append(all, w.site.servers[(n+i)%len(w.site.servers)].URL)
+	}
+	return all
+}
+
+// workerOf is the variable by which a test starts this program as a worker, as
+// a process of its own.
+const workerOf = "SLUICE_E2E_WORKER_OF"
+
+// workAlone works until it is killed.
+func workAlone(urls []string) {
+	w := newWorker(nil)
+	w.others = urls
+	w.start()
+	select {}
+}
+
 // call asks the first replica that answers.
 func (w *worker) call(ctx context.Context, method, path string, in, out any) (status int, err error) {
 	return w.ask(ctx, http.Header{"Authorization": {"Bearer " + workerToken}}, method, path, in, out)
@@ -184,9 +213,9 @@ func (w *worker) ask(ctx context.Context, header http.Header, method, path strin
 			return 0, err
 		}
 	}
-	for _, srv := range w.site.servers {
+	for _, url := range w.urls() {
 		var resp *http.Response
-		req, err2 := http.NewRequestWithContext(ctx, method, srv.URL+path, bytes.NewReader(body))
+		req, err2 := http.NewRequestWithContext(ctx, method, url+path, bytes.NewReader(body))
 		if err2 != nil {
 			return 0, err2
 		}

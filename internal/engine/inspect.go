@@ -51,7 +51,7 @@ func (p *preparation) inspect(ctx context.Context, ref gate.Ref) error {
 		return nil // gated, and builds nothing
 	}
 	p.findings = append(p.findings, findings...)
-	if info.File == nil || len(findings) > 0 {
+	if info.File == nil || len(findings) > 0 || len(problems) > 0 {
 		return nil
 	}
 	effective, err := config.Merge(p.engine.Site, project.Gerrit, project.Name, ref.Branch.Branch, info.File)

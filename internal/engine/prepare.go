@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/gate"
+	"sluice/internal/gerrit"
 	"sluice/internal/git"
 	"sluice/internal/job"
 	"sluice/internal/plan"
@@ -195,6 +196,9 @@ func (p *preparation) mergeBranch(ctx context.Context, branch gate.Branch) (*gat
 	}
 	own, stack := on(branch, p.buildset.Changes), on(branch, p.buildset.Stack)
 	tip, err := e.fetchBranch(ctx, project, branch, append(slices.Clone(stack), own...))
+	if gerrit.IsNotFound(err) {
+		return &gate.Conflict{Text: fmt.Sprintf("branch %s of %s is not there", branch.Branch, project.Name)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -406,6 +406,7 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 	for _, k := range known {
 		unseen[k.Number] = k
 	}
+	var problems []error // of one change keep no other from being read
 	for i := range open {
 		c := &open[i]
 		k, have := unseen[c.Number]
@@ -418,14 +419,10 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 		if same && k.ReadAt.Sub(c.Updated) > settled && e.Now().Sub(k.ReadAt) < time.Hour {
 			continue
 		}
-		if err := e.saveChange(ctx, gerritName, server, c, serial); err != nil {
-			return err
-		}
+		problems = append(problems, e.saveChange(ctx, gerritName, server, c, serial))
 	}
 	for number := range unseen {
-		if err := e.ReadChange(ctx, gerritName, number); err != nil {
-			return err
-		}
+		problems = append(problems, e.ReadChange(ctx, gerritName, number))
 	}
-	return nil
+	return errors.Join(problems...)
 }

@@ -176,6 +176,9 @@ func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error)
 			return nil, err
 		}
 		tip, err := s.engine.fetchBranch(ctx, project, l.Branch, nil)
+		if gerrit.IsNotFound(err) {
+			return s.outcome(gate.SubmitMoved, "branch %s of %s is not there any more", l.Branch.Branch, project.Name), nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -258,7 +261,7 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 		}
 	}
 	_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
-		Message: s.engine.passedMessage(ctx, s.sub, r), Labels: map[string]int{g.Label: value}, Notify: "NONE",
+		Message: s.engine.passedMessage(ctx, s.sub, r), Link: s.engine.buildsetURL(s.sub.Buildset), Labels: map[string]int{g.Label: value}, Notify: "NONE",
 	})
 	if gerrit.IsConflict(err) {
 		return nil // closed meanwhile: the submit says how
@@ -308,7 +311,7 @@ func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, 
 		return nil, nil
 	}
 	g, _ := s.engine.Site.GerritServer(name)
-	if ready, why := gerrit.NeedsOwnLabelOnly(c, g.Label); c.Revision != r.Revision || !ready {
+	if ready, why := gerrit.NeedsOwnLabelOnly(c, g.Label); c.Revision != r.Revision || !ready && !s.forced(ctx, r) {
 		return s.outcome(gate.SubmitMoved, "change %d changed meanwhile: %s", number, strings.Join(why, ", ")), nil
 	}
 	text := err.Error()
@@ -317,6 +320,14 @@ func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, 
 		text = refusal.Message
 	}
 	return s.outcome(gate.SubmitRefused, "%s", strings.TrimSpace(text)), nil
+}
+
+// forced reports whether an administrator put a change into the queue: that it
+// is not ready was known, and is no reason to test it again (G20).
+func (s *submission) forced(ctx context.Context, r gate.Ref) bool {
+	q, err := s.engine.Store.Queue(ctx, s.sub.Queue)
+	_, forced := q.State.Forced[r.ID]
+	return err == nil && forced
 }
 
 // compare holds what is on each branch now to what was tested (G16).

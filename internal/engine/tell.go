@@ -49,6 +49,10 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		}
 		return e.Store.EffectDone(ctx, effectID, text, "observe mode: said nothing")
 	}
+	link := ""
+	if b, err := e.buildsetOf(ctx, eff); err == nil {
+		link = e.buildsetURL(b.ID)
+	}
 	first, err := e.Store.EffectBegins(ctx, effectID)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		if text, err = e.message(ctx, eff, ref); err != nil {
 			return err
 		}
-		err := e.tellChange(ctx, eff, ref, text, first)
+		err := e.tellChange(ctx, eff, ref, text, link, first)
 		if gerrit.IsTransient(err) || ctx.Err() != nil {
 			return record.Later{After: 5 * time.Second, Why: err.Error()}
 		}
@@ -85,7 +89,7 @@ func (e *Engine) underWay(ctx context.Context, eff record.Effect) (bool, error) 
 	return false, err
 }
 
-func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text string, first bool) error {
+func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text, link string, first bool) error {
 	name, number := split(ref.ID)
 	server := e.Gerrits[name]
 	marker := fmt.Sprintf("effect-%d", eff.ID)
@@ -99,7 +103,7 @@ func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref
 		}
 	}
 	g, _ := e.Site.GerritServer(name)
-	in := gerrit.ReviewInput{EffectID: marker, Message: text, Attention: true}
+	in := gerrit.ReviewInput{EffectID: marker, Message: text, Link: link, Attention: true}
 	if vote, ok := e.voteOf(eff); ok && !(isCheck(eff.Queue) && e.gated(ctx, ref.ID)) {
 		in.Labels = map[string]int{g.Label: vote}
 	}
@@ -244,6 +248,9 @@ func ReportJob(j record.Job) report.Job {
 }
 
 func (e *Engine) address() string { return strings.TrimSuffix(e.Site.URL, "/") + "/" }
+
+// buildsetURL is where people see all of a buildset.
+func (e *Engine) buildsetURL(id int64) string { return fmt.Sprintf("%sbuildset/%d", e.address(), id) }
 
 // passedMessage is what the vote that lets Gerrit submit says on one of the changes.
 func (e *Engine) passedMessage(ctx context.Context, sub record.Submission, to gate.Ref) string {

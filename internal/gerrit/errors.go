@@ -45,8 +45,12 @@ func status(err error) int {
 // IsConflict reports a 409: Gerrit understood and refuses; its message says why.
 func IsConflict(err error) bool { return status(err) == http.StatusConflict }
 
-// IsNotFound reports a 404: what was named does not exist, or the account may not see it.
-func IsNotFound(err error) bool { return status(err) == http.StatusNotFound }
+// IsNotFound reports a 404: what was named does not exist, or the account may not see it. So does a 409 to a read: the
+// project is hidden, which nobody may read.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Status == http.StatusConflict && e.Method == http.MethodGet)
+}
 
 // IsDenied reports a 401 or 403: the account's token or rights do not allow it.
 func IsDenied(err error) bool {

@@ -108,7 +108,7 @@ func FuzzStripPrefix(f *testing.F) {
 func TestShorten(t *testing.T) {
 	for _, n := range []int{0, 10, 800, 801, 5000} {
 		text := strings.Repeat("ä", n)
-		got := shorten(text, 1000)
+		got := shorten(text, 1000, "")
 		if len(got) > 1000 || !utf8.ValidString(got) || (len(text) <= 800) != (got == text) {
 			t.Errorf("%d bytes became %d: %.20q", len(text), len(got), got)
 		}

@@ -29,6 +29,7 @@ type ReviewInput struct {
 	// Posted finds it (G22). Letters, digits and . _ : - only.
 	EffectID string
 	Message  string
+	Link     string         // where all of it is, should the message have to be cut
 	Tag      string         // Tag if empty
 	Labels   map[string]int // votes, by label
 	Comments []Comment
@@ -55,23 +56,38 @@ func effectLine(id string) string { return "(sluice " + id + ")" }
 
 // Review votes and comments on a patch set, in one write. It is sent once: after an
 // error that IsTransient, ask Posted. Denied: the account may not vote so. IsConflict: the
-// change is closed. A message longer than Gerrit takes is cut, and says so.
+// change is closed. A message longer than Gerrit takes is cut, and says so and where the
+// rest is; a Gerrit that takes less than [Config.MessageLimit] is given less.
 func (c *Client) Review(ctx context.Context, number int, revision string, in ReviewInput) (*ReviewResult, error) {
 	if in.EffectID != "" && !effectForm.MatchString(in.EffectID) {
 		return nil, fmt.Errorf("gerrit: %q cannot be an effect id: letters, digits and . _ : - only", in.EffectID)
 	}
-	result, err := c.review(ctx, number, revision, in, nil)
-	// Gerrit refuses the whole review for one comment on a file that it does not know.
-	var refused *Error
-	if len(in.Comments) > 0 && errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
-		return c.review(ctx, number, revision, in, in.Comments)
+	var folded []Comment
+	for limit := c.cfg.MessageLimit; ; {
+		result, err := c.review(ctx, number, revision, in, folded, limit)
+		var refused *Error
+		switch {
+		case !errors.As(err, &refused) || refused.Status != http.StatusBadRequest:
+			return result, err
+		case limit > leastLimit && tooLong.MatchString(refused.Message):
+			limit = max(limit/2, leastLimit)
+		case len(in.Comments) > 0 && folded == nil: // refused for one comment on a file that Gerrit does not know
+			folded = in.Comments
+		default:
+			return result, err
+		}
 	}
-	return result, err
 }
 
-func (c *Client) review(ctx context.Context, number int, revision string, in ReviewInput, folded []Comment) (*ReviewResult, error) {
+// leastLimit is the shortest message that is tried, in bytes.
+const leastLimit = 512
+
+// tooLong are Gerrit's words for a message beyond its change.commentSizeLimit.
+var tooLong = regexp.MustCompile(`(?i)\b(size|length|long|large)\b`)
+
+func (c *Client) review(ctx context.Context, number int, revision string, in ReviewInput, folded []Comment, limit int) (*ReviewResult, error) {
 	input := &gg.ReviewInput{
-		Message: c.message(in, folded), Tag: orDefault(in.Tag, Tag), Labels: in.Labels,
+		Message: message(in, folded, limit), Tag: orDefault(in.Tag, Tag), Labels: in.Labels,
 		Notify: in.Notify, OmitDuplicateComments: true, Drafts: "KEEP",
 		IgnoreAutomaticAttentionSetRules: !in.Attention,
 	}
@@ -80,7 +96,7 @@ func (c *Client) review(ctx context.Context, number int, revision string, in Rev
 		resolved := false // else No-Unresolved-Comments would hold the change
 		for _, m := range in.Comments {
 			input.Comments[m.File] = append(input.Comments[m.File], gg.CommentInput{
-				Line: m.Line, Unresolved: &resolved, Message: shorten(m.Message, c.cfg.MessageLimit),
+				Line: m.Line, Unresolved: &resolved, Message: shorten(m.Message, limit, in.Link),
 			})
 		}
 	}
@@ -105,16 +121,16 @@ func (c *Client) review(ctx context.Context, number int, revision string, in Rev
 }
 
 // message is the text as Gerrit gets it: within the limit, the effect id last.
-func (c *Client) message(in ReviewInput, folded []Comment) string {
+func message(in ReviewInput, folded []Comment, limit int) string {
 	text := strings.ToValidUTF8(strings.ReplaceAll(in.Message, "\x00", "\uFFFD"), "\uFFFD")
 	for _, m := range folded {
 		text += fmt.Sprintf("\n\n%s:%d: %s", m.File, m.Line, m.Message)
 	}
 	if in.EffectID == "" {
-		return shorten(text, c.cfg.MessageLimit)
+		return shorten(text, limit, in.Link)
 	}
 	end := effectLine(in.EffectID)
-	if text = strings.TrimRight(shorten(text, c.cfg.MessageLimit-len(end)-2), "\n"); text == "" {
+	if text = strings.TrimRight(shorten(text, limit-len(end)-2, in.Link), "\n"); text == "" {
 		return end
 	}
 	return text + "\n\n" + end
@@ -124,16 +140,20 @@ func (c *Client) message(in ReviewInput, folded []Comment) string {
 const reserve = 200
 
 // shorten cuts a text that Gerrit would refuse for its length (it counts
-// characters; bytes are never fewer), at the end of a line if one is near.
-func shorten(text string, limit int) string {
+// characters; bytes are never fewer), at the end of a line if one is near, and
+// says where all of it is.
+func shorten(text string, limit int, link string) string {
 	limit -= reserve
 	if len(text) <= limit {
 		return text
 	}
-	const notice = "\n\n[… cut: the whole message was %d bytes long]"
-	end := fmt.Sprintf(notice, len(text))
+	end := fmt.Sprintf("\n\n[… cut: the whole message was %d bytes long", len(text))
+	if link != "" {
+		end += "; all of it: " + link
+	}
+	end += "]"
 	kept := cut(text, max(0, limit-len(end)))
-	if i := strings.LastIndexByte(kept, '\n'); i > len(kept)-400 && i > 0 {
+	if i := strings.LastIndexByte(kept, '\n'); i > len(kept)-min(400, len(kept)/4) {
 		kept = kept[:i]
 	}
 	return kept + end

@@ -28,8 +28,9 @@ type GerritServer struct {
 	Reviewer   User // approves them
 	Limited    User // may propose, may not approve, sees no private change
 
-	site string
-	env  []string // of scripts/gerrit.sh
+	site   string
+	pushes sync.Once // the administrator's right to push past review was given
+	env    []string  // of scripts/gerrit.sh
 }
 
 // User is one account of a Gerrit.
