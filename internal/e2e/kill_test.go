@@ -192,7 +192,8 @@ func (k *killing) judge() {
 	if n := one[int](k.site, `
 		SELECT count(*) FROM buildsets b, unnest(b.stack_items) below
 		WHERE b.queue = $1 AND b.landed_at IS NOT NULL AND NOT EXISTS (
-			SELECT FROM buildsets o WHERE o.queue = b.queue AND o.item = below AND o.landed_at <= b.landed_at)`, k.queue); n != 0 {
+			SELECT FROM buildsets o JOIN items i ON i.id = o.item
+			WHERE i.queue = b.queue AND i.serial = below AND o.landed_at <= b.landed_at)`, k.queue); n != 0 {
 		k.t.Errorf("%d times something landed before what it was tested on", n)
 	}
 	for _, name := range killedProjects {
@@ -207,7 +208,8 @@ func (k *killing) inOrder(name string) {
 	var want []string
 	for _, line := range strings.Split(k.git(dir, "log", "--first-parent", "--reverse", "--format=%s", "main"), "\n") {
 		if _, subject, found := strings.Cut(line, "Mend "); found {
-			want = append(want, strings.Trim(subject, `"`))
+			subject, _, _ = strings.Cut(subject, `"`) // of a merge: Merge "Mend aa 1" into main
+			want = append(want, subject)
 		}
 	}
 	got := one[[]string](k.site, `

@@ -15,9 +15,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -56,11 +59,27 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	if err := pool.Ping(ctx); err != nil {
+	for err = pool.Ping(ctx); err != nil && starting(err) && ctx.Err() == nil; err = pool.Ping(ctx) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return &Store{pool: pool, dsn: dsn}, nil
+}
+
+// starting reports whether a database cannot be reached because it is not up,
+// or not yet: both may be started at once, or again after a crash.
+func starting(err error) bool {
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) {
+		return refusal.Code == "57P03" // cannot_connect_now
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // Close ends all connections; Stop is to be called before.
