@@ -279,6 +279,7 @@ const (
 	PlaceStateHeld       PlaceState = "held"
 	PlaceStateMerging    PlaceState = "merging"
 	PlaceStatePassed     PlaceState = "passed"
+	PlaceStateRed        PlaceState = "red"
 	PlaceStateSubmitting PlaceState = "submitting"
 	PlaceStateTesting    PlaceState = "testing"
 	PlaceStateVerifying  PlaceState = "verifying"
@@ -299,6 +300,8 @@ func (e PlaceState) Valid() bool {
 	case PlaceStateMerging:
 		return true
 	case PlaceStatePassed:
+		return true
+	case PlaceStateRed:
 		return true
 	case PlaceStateSubmitting:
 		return true
@@ -724,7 +727,7 @@ type Job struct {
 	Artifacts []Artifact `json:"artifacts"`
 	Attempts  []Attempt  `json:"attempts"`
 
-	// Buildset Absent: it makes a root.
+	// Buildset Absent: it makes a root, or runs on a branch to tell whether that is red.
 	Buildset  *int64      `json:"buildset,omitempty"`
 	Changes   []ChangeRef `json:"changes"`
 	CreatedAt time.Time   `json:"created_at"`
@@ -774,10 +777,13 @@ type JobSummary struct {
 	// Cause Why it did not pass.
 	Cause   string     `json:"cause"`
 	EndedAt *time.Time `json:"ended_at,omitempty"`
-	Finding *Finding   `json:"finding,omitempty"`
-	ID      int64      `json:"id"`
-	Name    string     `json:"name"`
-	Package string     `json:"package"`
+
+	// EvidenceJob The job whose result says so.
+	EvidenceJob *int64   `json:"evidence_job,omitempty"`
+	Finding     *Finding `json:"finding,omitempty"`
+	ID          int64    `json:"id"`
+	Name        string   `json:"name"`
+	Package     string   `json:"package"`
 
 	// Reused An earlier result on the same inputs.
 	Reused    bool       `json:"reused"`
@@ -790,6 +796,9 @@ type JobSummary struct {
 	Took     *float64 `json:"took,omitempty"`
 	Voting   bool     `json:"voting"`
 	WaitsFor string   `json:"waits_for"`
+
+	// Without Of a failed voting job: how it does on the branch itself, without the change.
+	Without *string `json:"without,omitempty"`
 
 	// Word The state in words: "passed in 12 s".
 	Word string `json:"word"`
@@ -840,7 +849,7 @@ type Outcome struct {
 	Present bool   `json:"present"`
 	Reason  string `json:"reason"`
 
-	// Result merged, passed, failed, conflict, refused, dequeued, error, published; empty while present.
+	// Result merged, passed, failed, conflict, refused, dequeued, error, red, published; empty while present.
 	Result string `json:"result"`
 }
 

@@ -210,7 +210,7 @@ func (s *service) periodic() []postgres.Periodic {
 	for _, g := range s.site.Gerrit {
 		out = append(out, postgres.Periodic{Every: g.Reconcile.D(), Task: record.Task{Kind: record.TaskReconcile, Gerrit: g.Name}})
 	}
-	return out
+	return append(out, postgres.Periodic{Every: time.Minute, Task: record.Task{Kind: record.TaskReds}})
 }
 
 // listen follows each Gerrit's events. At each new connection it asks what is

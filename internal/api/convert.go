@@ -106,9 +106,9 @@ func (s *server) jobSummary(v record.JobView) contract.JobSummary {
 		ID: v.ID, Name: v.Name, Stage: contract.Stage(v.Stage), Package: v.Package, Target: v.Target,
 		Architecture: v.Architecture, Voting: v.Voting, State: contract.JobState(v.State), Reused: v.Reused,
 		Attempt: v.Attempts, WaitsFor: v.WaitsFor, Cause: v.Cause, Finding: firstFinding(v.Finding),
-		StartedAt: v.StartedAt, EndedAt: v.EndedAt,
+		StartedAt: v.StartedAt, EndedAt: v.EndedAt, EvidenceJob: v.EvidenceJob,
 	}
-	words := report.Job{State: v.State, Cause: v.Cause, Reused: v.Reused}
+	words := report.Job{State: v.State, Cause: v.Cause, Reused: v.Reused, Evidence: v.Evidence}
 	if v.StartedAt != nil {
 		end := s.Now()
 		if v.EndedAt != nil {
@@ -118,7 +118,7 @@ func (s *server) jobSummary(v record.JobView) contract.JobSummary {
 		took := max(end.Sub(*v.StartedAt), 0).Seconds()
 		out.Took = &took
 	}
-	out.Word = report.Word(words)
+	out.Word, out.Without = report.Word(words), optional(report.Without(words))
 	return out
 }
 
@@ -128,6 +128,7 @@ func view(j record.Job) record.JobView {
 		ID: j.ID, Buildset: j.Buildset, Name: j.Name, Stage: j.Stage, Package: j.Package, Target: j.Target,
 		Architecture: j.Architecture, Voting: j.Voting, State: j.State, WaitsFor: j.WaitsFor, Cause: j.Cause,
 		Reused: j.ReusedFrom != nil, Attempts: j.Attempts, StartedAt: j.StartedAt, EndedAt: j.EndedAt,
+		Evidence: j.Evidence, EvidenceJob: j.EvidenceJob,
 	}
 	if j.Result != nil {
 		v.Finding = j.Result.First()

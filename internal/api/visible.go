@@ -187,8 +187,8 @@ func (s visible) TestRepository(ctx context.Context, buildset int64, target stri
 // Job gives a job that may be shown.
 func (s visible) Job(ctx context.Context, id int64) (record.Job, error) {
 	j, err := s.Store.Job(ctx, id)
-	if err == nil && j.Buildset != nil {
-		_, err = s.Buildset(ctx, *j.Buildset)
+	if of := j.Of(); err == nil && of != nil {
+		_, err = s.Buildset(ctx, *of)
 	}
 	if err != nil {
 		return record.Job{}, err
@@ -373,10 +373,11 @@ func (s *server) jobShown(ctx context.Context, id int64) (record.Job, *record.Bu
 	if err != nil {
 		return j, nil, nil, none(err, "no such job", "no job has this number, or it is not shown")
 	}
-	if j.Buildset == nil {
+	of := j.Of()
+	if of == nil {
 		return j, nil, known{}, nil
 	}
-	b, k, err := s.buildsetShown(ctx, *j.Buildset)
+	b, k, err := s.buildsetShown(ctx, *of)
 	return j, &b, k, err
 }
 

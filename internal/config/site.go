@@ -241,6 +241,8 @@ type Pipeline struct {
 	Votes Votes `yaml:"votes"`
 	// FailFast means that the first voting job that fails cancels the buildset's other jobs.
 	FailFast bool `yaml:"fail_fast"`
+	// Evidence means that nobody is blamed for a job that fails on the branch itself too: where no result is known of it there, it runs there first.
+	Evidence bool `yaml:"evidence" default:"true"`
 }
 
 // Votes are values of the gate's label. 0 takes an earlier vote back.

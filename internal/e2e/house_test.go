@@ -63,6 +63,7 @@ type options struct {
 	gerritMore  string // more of what is said of Gerrit
 	projects    string // more rules of projects, before the common one
 	queues      string // more queues
+	plainBlame  bool   // no evidence is asked for
 }
 
 // site is one installation of sluice with its own database, projects and worker.
@@ -264,7 +265,7 @@ projects:%[13]s
   - {project: "%[6]s/**", branch: main, releases: [juno], queue: main}
 pipelines:
   check: {stages: [%[7]s], votes: {passed: 1, failed: -1}}
-  gate: {stages: [%[8]s], votes: {passed: 2, failed: -2}, fail_fast: true}
+  gate: {stages: [%[8]s], votes: {passed: 2, failed: -2}, fail_fast: true, evidence: %[15]t}
 stages:
   root: {voting: true}%[11]s
 queues:
@@ -275,7 +276,7 @@ local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
-		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues)
+		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues, !s.opt.plainBlame)
 }
 
 // start runs the program and returns once it answers.

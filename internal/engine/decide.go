@@ -138,9 +138,15 @@ func (e *Engine) closeCheck(ctx context.Context, q record.Queue, facts gate.Fact
 }
 
 func (e *Engine) policy(q record.Queue) gate.Policy {
-	p := gate.Policy{Start: 20, Floor: 3, Ceiling: 100, FailFast: e.Site.Pipelines.Gate.FailFast, Observe: e.Observe}
+	p := gate.Policy{
+		Start: 20, Floor: 3, Ceiling: 100, FailFast: e.Site.Pipelines.Gate.FailFast, Observe: e.Observe,
+		Evidence: e.Site.Pipelines.Gate.Evidence,
+	}
 	if q.Kind == gate.Independent {
-		return gate.Policy{Start: 1, Floor: 1, Ceiling: 1, FailFast: e.Site.Pipelines.Check.FailFast, Observe: e.Observe}
+		return gate.Policy{
+			Start: 1, Floor: 1, Ceiling: 1, FailFast: e.Site.Pipelines.Check.FailFast, Observe: e.Observe,
+			Evidence: e.Site.Pipelines.Check.Evidence,
+		}
 	}
 	for _, c := range e.Site.Queues {
 		if c.Name == q.Name || c.PerBranch && strings.HasPrefix(q.Name, c.Name+"@") {

@@ -16,6 +16,7 @@
 //	prepare.go  merges, planning        jobs.go     starting, reuse, results
 //	submit.go   submits (G15–G17)       publish.go  test and released repositories
 //	tell.go     comments and votes      roots.go    roots and their recipes
+//	evidence.go whose fault a failure is
 package engine
 
 import (
@@ -135,6 +136,10 @@ func (e *Engine) Do(ctx context.Context, t record.Task) error {
 		return e.tell(ctx, t.ID)
 	case record.TaskRelease:
 		return e.startJobs(ctx, t.ID)
+	case record.TaskProve:
+		return e.prove(ctx, t.ID)
+	case record.TaskReds:
+		return e.lookAtReds(ctx)
 	case record.TaskPublishTest:
 		return e.publishTest(ctx, t.ID)
 	case record.TaskPublish:

@@ -92,8 +92,18 @@ func (e *Engine) artifactsThere(ctx context.Context, j record.Job) bool {
 // view is what our own repositories offer to a job, by name, in the order of
 // rising priority.
 func (e *Engine) view(ctx context.Context, b record.Buildset, j record.Job) (plan.View, error) {
+	v, err := e.baseView(ctx, b, j.Target)
+	if err != nil || j.Stage == job.StageBuild || j.Stage == job.StageLint {
+		return v, err
+	}
+	return v, e.addTested(ctx, v, b.ID, j.Target)
+}
+
+// baseView is what a buildset's base offers for a target: what is released and
+// what stands ahead.
+func (e *Engine) baseView(ctx context.Context, b record.Buildset, target string) (plan.View, error) {
 	v := plan.View{}
-	name := e.firstChannel(j.Target)
+	name := e.firstChannel(target)
 	if id, ok := b.Base.Publications[name]; ok {
 		p, err := e.Store.Publication(ctx, id)
 		if err != nil {
@@ -109,20 +119,21 @@ func (e *Engine) view(ctx context.Context, b record.Buildset, j record.Job) (pla
 			}
 		}
 	}
-	sets := b.Base.Ahead
-	if j.Stage != job.StageBuild && j.Stage != job.StageLint {
-		sets = append(append([]int64(nil), sets...), b.ID)
-	}
-	for _, id := range sets {
-		packages, err := e.testPackages(ctx, id, j.Target)
-		if err != nil {
+	for _, id := range b.Base.Ahead {
+		if err := e.addTested(ctx, v, id, target); err != nil {
 			return nil, err
-		}
-		for _, a := range packages {
-			v.Add(a.Package.Name, a.Package.Version, a.Digest)
 		}
 	}
 	return v, nil
+}
+
+// addTested adds a buildset's packages to what is offered.
+func (e *Engine) addTested(ctx context.Context, v plan.View, buildset int64, target string) error {
+	packages, err := e.testPackages(ctx, buildset, target)
+	for _, a := range packages {
+		v.Add(a.Package.Name, a.Package.Version, a.Digest)
+	}
+	return err
 }
 
 // testPackages gives the binary packages in a buildset's test repository for a target.
@@ -256,6 +267,30 @@ func wanted(j record.Job, a record.Artifact) bool {
 // repositories gives all that the sandbox of a job may fetch from, in the order
 // of rising priority.
 func (e *Engine) repositories(ctx context.Context, b record.Buildset, j record.Job) ([]job.Repository, error) {
+	repos, err := e.baseRepositories(ctx, b, j)
+	if err != nil || j.Stage != job.StageInstall && j.Stage != job.StageUpgrade && j.Stage != job.StageSystest {
+		return repos, err
+	}
+	d, _ := e.Site.Dist(j.Spec.Target.Dist)
+	_, test, err := e.Repos.PublicKeys()
+	if err != nil {
+		return nil, err
+	}
+	place := 0
+	for _, r := range repos {
+		if r.Kind == job.Ahead {
+			place++
+		}
+	}
+	r, err := e.testRepository(ctx, b.ID, j, d.Format, d.Codename, job.Test, test, place)
+	if err != nil {
+		return nil, fmt.Errorf("test repository of buildset %d: %w", b.ID, err)
+	}
+	return append(repos, r), nil
+}
+
+// baseRepositories are those of a buildset's base: upstream, released, ahead.
+func (e *Engine) baseRepositories(ctx context.Context, b record.Buildset, j record.Job) ([]job.Repository, error) {
 	d, _ := e.Site.Dist(j.Spec.Target.Dist)
 	repos, err := e.upstreams(d, j.Architecture)
 	if err != nil {
@@ -282,13 +317,6 @@ func (e *Engine) repositories(ctx context.Context, b record.Buildset, j record.J
 			return nil, err
 		}
 		place++
-		repos = append(repos, r)
-	}
-	if j.Stage == job.StageInstall || j.Stage == job.StageUpgrade || j.Stage == job.StageSystest {
-		r, err := e.testRepository(ctx, b.ID, j, d.Format, d.Codename, job.Test, test, place)
-		if err != nil {
-			return nil, fmt.Errorf("test repository of buildset %d: %w", b.ID, err)
-		}
 		repos = append(repos, r)
 	}
 	return repos, nil

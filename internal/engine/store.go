@@ -17,6 +17,7 @@ type Store interface {
 	Decisions
 	Buildsets
 	Jobs
+	Evidence
 	Publications
 }
 
@@ -80,6 +81,15 @@ type Jobs interface {
 	Attempt(ctx context.Context, lease string) (record.Attempt, error)
 	Finish(ctx context.Context, lease string, res job.Result, packages map[string]*record.PackageInfo) error
 	FinishPublish(ctx context.Context, id int64, res job.Result, repositories []record.TestRepository) error
+}
+
+// Evidence is how jobs do on a base without the item that is tested on it.
+type Evidence interface {
+	BaseResults(ctx context.Context, buildset int64, name, tree string) ([]record.Job, error)
+	StartBaseRun(ctx context.Context, failed record.Job, n record.NewJob, spec job.Spec, staticKey string) error
+	Prove(ctx context.Context, failed record.Job, evidence gate.Evidence, by *int64) error
+	RedBuildsets(ctx context.Context) ([]record.Buildset, error)
+	BaseMoved(ctx context.Context, buildset int64) error
 }
 
 // Publications are the repositories and their states.

@@ -170,27 +170,36 @@ func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 // baseMoved resolves the base again: each branch has to have the very tree
 // that the item's changes were tested on top of (G15).
 func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
-	for _, l := range s.base.Branches {
+	why, err := s.engine.branchesMoved(ctx, s.base)
+	if why == "" || err != nil {
+		return nil, err
+	}
+	return s.outcome(gate.SubmitMoved, "%s", why), nil
+}
+
+// branchesMoved says which branch of a base is not as it was, "" for none.
+func (e *Engine) branchesMoved(ctx context.Context, base record.Base) (why string, err error) {
+	for _, l := range base.Branches {
 		project, err := git.ParseProject(l.Branch.Project)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		tip, err := s.engine.fetchBranch(ctx, project, l.Branch, nil)
+		tip, err := e.fetchBranch(ctx, project, l.Branch, nil)
 		if gerrit.IsNotFound(err) {
-			return s.outcome(gate.SubmitMoved, "branch %s of %s is not there any more", l.Branch.Branch, project.Name), nil
+			return fmt.Sprintf("branch %s of %s is not there any more", l.Branch.Branch, project.Name), nil
 		}
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		tree, err := s.engine.tree(ctx, project, tip)
+		tree, err := e.tree(ctx, project, tip)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if tree != l.UnderTree {
-			return s.outcome(gate.SubmitMoved, "branch %s of %s has moved to %.10s, which is not what was tested on", l.Branch.Branch, project.Name, tip), nil
+			return fmt.Sprintf("branch %s of %s has moved to %.10s, which is not what was tested on", l.Branch.Branch, project.Name, tip), nil
 		}
 	}
-	return nil, nil
+	return "", nil
 }
 
 // proven holds what Gerrit would submit together with the item to the set that

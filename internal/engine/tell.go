@@ -147,7 +147,7 @@ func (e *Engine) voteOf(eff record.Effect) (int, bool) {
 		return votes.Passed, true
 	case gate.ReportFailed, gate.ReportConflict, gate.ReportRefused:
 		return votes.Failed, true
-	case gate.ReportStarted, gate.ReportDequeued, gate.ReportError:
+	case gate.ReportStarted, gate.ReportDequeued, gate.ReportError, gate.ReportRed:
 		return votes.Started, true
 	}
 	return 0, false
@@ -240,6 +240,10 @@ func ReportJob(j record.Job) report.Job {
 	r := report.Job{ID: j.ID, Name: j.Name, Stage: j.Stage, State: j.State, Voting: j.Voting, Cause: j.Cause, Reused: j.ReusedFrom != nil}
 	if j.Result != nil {
 		r.Finding = j.Result.First()
+	}
+	r.Evidence = j.Evidence
+	if j.EvidenceJob != nil {
+		r.EvidenceJob = *j.EvidenceJob
 	}
 	if j.StartedAt != nil && j.EndedAt != nil {
 		r.Took = j.EndedAt.Sub(*j.StartedAt)

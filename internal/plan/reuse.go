@@ -46,6 +46,17 @@ func StaticKey(s job.Spec) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// Kin is the hash of what a job is asked beside the package under test: jobs of
+// one tree with equal kin are the same test of it, whatever version it was
+// built as and whatever was released then.
+func Kin(s job.Spec) (string, error) {
+	s.Version, s.Packages, s.Known, s.Released = nil, nil, nil, nil
+	if s.Source != nil {
+		s.Source = &job.Source{Tree: s.Source.Tree, Project: s.Source.Project, Packaging: s.Source.Packaging, Spec: s.Source.Spec}
+	}
+	return StaticKey(s)
+}
+
 // Candidate is the package of a name that a solver would choose from our own
 // repositories. Digests are those that stand for the same bytes: as tested, and
 // as published with a signature.

@@ -12,7 +12,7 @@ import (
 )
 
 const buildsetColumns = `b.id, b.queue, b.serial, b.item, b.changes, b.stack, b.stack_items, b.state, b.conflict, b.broken,
-	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at`
+	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at, b.moved`
 
 // Buildset gives a buildset.
 func (s *Store) Buildset(ctx context.Context, id int64) (record.Buildset, error) {

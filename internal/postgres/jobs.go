@@ -17,7 +17,8 @@ import (
 const LeaseTime = 60 * time.Second
 
 const jobColumns = `id, buildset, name, stage, package, target, architecture, voting, state, waits_for, labels, priority, spec,
-	static_key, result, cause, reused_from, attempts, max_attempts, not_before, created_at, started_at, ended_at`
+	static_key, result, cause, reused_from, attempts, max_attempts, not_before, created_at, started_at, ended_at,
+	base_of, evidence, evidence_job, red_since, last_passed`
 
 // Job gives a job.
 func (s *Store) Job(ctx context.Context, id int64) (record.Job, error) {
@@ -110,7 +111,7 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 // made with a restricted change never leaves its circle (G25).
 const sameCircle = `NOT EXISTS (
 	SELECT FROM buildsets made JOIN buildsets asks ON asks.id = $2
-	WHERE made.id = jobs.buildset AND NOT within_circle(made.changes || made.stack, asks.changes || asks.stack))`
+	WHERE made.id = coalesce(jobs.buildset, jobs.base_of) AND NOT within_circle(made.changes || made.stack, asks.changes || asks.stack))`
 
 // Reusable gives the newest results with this static key that a job of the
 // buildset may have, the best candidate first.
@@ -328,6 +329,11 @@ func (s *Store) ended(ctx context.Context, tx pgx.Tx, id int64) error {
 
 // release lets those look again that waited for a job that has ended.
 func (s *Store) release(ctx context.Context, tx pgx.Tx, j record.Job) error {
+	if j.BaseOf != nil {
+		if err := s.tellAccused(ctx, tx, j.ID); err != nil {
+			return err
+		}
+	}
 	waiting, err := scalars[int64](ctx, tx, `
 		SELECT DISTINCT d.buildset FROM job_needs n JOIN jobs d ON d.id = n.job
 		WHERE n.needs = $1 AND d.state = 'waiting' AND d.buildset IS NOT NULL`, j.ID)
@@ -443,7 +449,7 @@ func (s *Store) RetryJob(ctx context.Context, id int64) error {
 				UNION SELECT n.job FROM job_needs n JOIN again a ON n.needs = a.id JOIN jobs d ON d.id = n.job
 				WHERE NOT n.ahead)
 			UPDATE jobs SET state = 'waiting', static_key = '', result = NULL, cause = '', ended_at = NULL, started_at = NULL,
-				reused_from = NULL, max_attempts = attempts + 3, not_before = NULL
+				reused_from = NULL, evidence = '', evidence_job = NULL, max_attempts = attempts + 3, not_before = NULL
 			WHERE id IN (SELECT id FROM again)`, id)
 		if err != nil {
 			return err

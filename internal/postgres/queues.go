@@ -124,9 +124,14 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		Name     *string         `db:"name"`
 		Voting   *bool           `db:"voting"`
 		JobState *string         `db:"job_state"`
+		Evidence *gate.Evidence  `db:"evidence"`
+		Since    *time.Time      `db:"red_since"`
+		Passed   *time.Time      `db:"last_passed"`
+		Moved    bool            `db:"moved"`
 	}
 	rows, err := collect[row](ctx, tx, `
-		SELECT b.serial, b.state, b.conflict, b.broken, b.base @> '{"noop": true}' AS noop, j.name, j.voting, j.state AS job_state
+		SELECT b.serial, b.state, b.conflict, b.broken, b.base @> '{"noop": true}' AS noop, j.name, j.voting, j.state AS job_state,
+			j.evidence, j.red_since, j.last_passed, b.moved
 		FROM buildsets b
 		LEFT JOIN jobs j ON j.buildset = b.id
 		WHERE b.queue = $1 AND b.serial = ANY($2)
@@ -137,12 +142,15 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 	for _, r := range rows {
 		b := facts[r.Serial]
 		b.Prepared = r.State != "preparing"
-		b.Conflict, b.Broken = r.Conflict, r.Broken
+		b.Conflict, b.Broken, b.Moved = r.Conflict, r.Broken, r.Moved
 		if r.Noop {
 			b.Jobs = []gate.Job{{Name: "noop", Voting: true, State: gate.JobPassed}}
 		}
 		if r.Name != nil {
-			b.Jobs = append(b.Jobs, gate.Job{Name: *r.Name, Voting: *r.Voting, State: gateState(*r.JobState)})
+			b.Jobs = append(b.Jobs, gate.Job{
+				Name: *r.Name, Voting: *r.Voting, State: gateState(*r.JobState),
+				Evidence: *r.Evidence, Since: at(r.Since), Passed: at(r.Passed),
+			})
 		}
 		facts[r.Serial] = b
 	}
@@ -262,6 +270,8 @@ func (c *commit) apply(ctx context.Context, e gate.Effect) error {
 		return c.publish(ctx, e)
 	case gate.Tell:
 		return c.tell(ctx, e)
+	case gate.Prove:
+		return c.prove(ctx, e)
 	case gate.Answer:
 		_, err := c.tx.Exec(ctx, `UPDATE commands SET answered_at = now(), answer = $2, refused = $3 WHERE id = $1`, e.Command, e.Text, e.Refused)
 		return err
@@ -306,6 +316,11 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 		if _, err := c.tx.Exec(ctx, `
 			UPDATE buildsets SET state = 'cancelled', ended_at = coalesce(ended_at, now())
 			WHERE id = $1 AND state IN ('preparing', 'testing')`, id); err != nil {
+			return err
+		}
+	}
+	if e.Kind == gate.Cancel {
+		if err := c.s.cancelBaseRuns(ctx, c.tx, id); err != nil {
 			return err
 		}
 	}

@@ -123,7 +123,7 @@ func (s *Store) JobViews(ctx context.Context, buildsets []int64) ([]record.JobVi
 		SELECT id, buildset, name, stage, package, target, architecture, voting, state, waits_for, cause,
 			reused_from IS NOT NULL AS reused, attempts,
 			coalesce(jsonb_path_query_first(result, '$.findings[*] ? (@.severity == "error")'), result #> '{findings,0}') AS finding,
-			started_at, ended_at
+			started_at, ended_at, evidence, evidence_job
 		FROM jobs WHERE buildset = ANY($1)
 		ORDER BY id`, buildsets)
 }
@@ -152,7 +152,7 @@ func (s *Store) NoteCommand(ctx context.Context, c record.Command) (id int64, er
 func (s *Store) ArtifactShown(ctx context.Context, digest string, all bool) (shown bool, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (
-			SELECT FROM artifacts a JOIN jobs j ON j.id = a.job LEFT JOIN buildsets b ON b.id = j.buildset
+			SELECT FROM artifacts a JOIN jobs j ON j.id = a.job LEFT JOIN buildsets b ON b.id = coalesce(j.buildset, j.base_of)
 			WHERE a.digest = $1 AND ($2 OR b.id IS NULL OR NOT restricted(b.changes || b.stack)))
 		OR EXISTS (SELECT FROM repository_packages WHERE digest = $1)`, digest, all).Scan(&shown)
 	return shown, err
@@ -166,7 +166,7 @@ func (s *Store) Hidden(ctx context.Context, of record.Named) ([]string, error) {
 		UNION ALL
 		SELECT 'buildset ' || id FROM buildsets WHERE id = ANY($2) AND restricted(changes || stack)
 		UNION ALL
-		SELECT 'job ' || j.id FROM jobs j JOIN buildsets b ON b.id = j.buildset
+		SELECT 'job ' || j.id FROM jobs j JOIN buildsets b ON b.id = coalesce(j.buildset, j.base_of)
 		WHERE j.id = ANY($3) AND restricted(b.changes || b.stack)`, emptyStrings(of.Changes), of.Buildsets, of.Jobs)
 }
 

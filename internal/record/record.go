@@ -113,6 +113,9 @@ type Buildset struct {
 	EndedAt     *time.Time      `db:"ended_at"`
 	LandedAt    *time.Time      `db:"landed_at"`
 	PublishedAt *time.Time      `db:"published_at"`
+	// Moved: what it was tested on is not what is there now. It is looked for only
+	// where an item waits with a red base.
+	Moved bool `db:"moved"`
 }
 
 // Subject is one package of a buildset on one target.
@@ -152,6 +155,24 @@ type Job struct {
 	CreatedAt    time.Time   `db:"created_at"`
 	StartedAt    *time.Time  `db:"started_at"`
 	EndedAt      *time.Time  `db:"ended_at"`
+	// BaseOf: it is of no buildset, and runs on the base of this one to tell
+	// whether that is red.
+	BaseOf *int64 `db:"base_of"`
+	// Evidence, of a failed voting job, says how it does on its base without the
+	// item; EvidenceJob is whose result says so.
+	Evidence    gate.Evidence `db:"evidence"`
+	EvidenceJob *int64        `db:"evidence_job"`
+	RedSince    *time.Time    `db:"red_since"`
+	LastPassed  *time.Time    `db:"last_passed"`
+}
+
+// Of is the buildset that a job is for: its own, or that whose base it runs on;
+// nil for a root.
+func (j Job) Of() *int64 {
+	if j.Buildset == nil {
+		return j.BaseOf
+	}
+	return j.Buildset
 }
 
 // NewJob is a job as planned, before it has an id.
@@ -347,6 +368,8 @@ const (
 	TaskTell        TaskKind = "tell"         // ID of the effect
 	TaskPublishTest TaskKind = "publish_test" // ID of the job
 	TaskPublish     TaskKind = "publish"      // ID of the buildset
+	TaskProve       TaskKind = "prove"        // ID of the buildset: find or make the evidence for its failures
+	TaskReds        TaskKind = "reds"         // look whether something has moved under those that wait with a red base
 	TaskRelease     TaskKind = "release"      // ID of the buildset: look again at its waiting jobs
 )
 

@@ -27,6 +27,9 @@ type JobView struct {
 	Finding      *job.Finding `db:"finding"` // the first
 	StartedAt    *time.Time   `db:"started_at"`
 	EndedAt      *time.Time   `db:"ended_at"`
+	// Of a failed voting job: how it does on its base, and whose result says so.
+	Evidence    gate.Evidence `db:"evidence"`
+	EvidenceJob *int64        `db:"evidence_job"`
 }
 
 // ItemView is the history of one item, with the kind of its queue.

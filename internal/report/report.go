@@ -28,6 +28,10 @@ type Job struct {
 	Finding *job.Finding
 	Took    time.Duration
 	Reused  bool
+	// Evidence, of a failed voting job, says how it does on its base without the
+	// item; EvidenceJob is whose result says so, 0 for none.
+	Evidence    gate.Evidence
+	EvidenceJob int64
 }
 
 // Facts are what a comment is made of.
@@ -128,12 +132,24 @@ func headline(f Facts) string {
 		return reason("Left the queue")
 	case gate.ReportError:
 		return reason(name + " has no verdict: something failed that is not in the change")
+	case gate.ReportRed:
+		return red(f)
 	case gate.ReportBypassed:
 		return reason("Merged past the gate: what is on the branch now is not what was tested. It is being tested, and published only if it passes")
 	case gate.ReportPublished:
 		return reason("Published")
 	}
 	return reason(string(r.Kind))
+}
+
+// red says that nobody is blamed, and what happens next.
+func red(f Facts) string {
+	why := strings.TrimRight(f.Report.Reason, ".")
+	if f.Gate {
+		return "Nobody is blamed: " + why + ". This change keeps its place in the queue, and is tested again by itself once something " +
+			"else has merged, or a repository or a root has changed. A change that mends the branch passes it by."
+	}
+	return "Check has nothing against this change: " + why + ". It is checked again with a new patch set, or when it is told to."
 }
 
 // FirstFailure gives the job that people are shown: the first voting one that
@@ -223,8 +239,29 @@ func jobs(b *strings.Builder, f Facts) {
 		if !j.Voting {
 			b.WriteString(" (non-voting)")
 		}
-		fmt.Fprintf(b, " %sjob/%d\n", f.URL, j.ID)
+		fmt.Fprintf(b, " %sjob/%d", f.URL, j.ID)
+		if words := Without(j); words != "" {
+			b.WriteString("; " + words)
+			if j.EvidenceJob != 0 {
+				fmt.Fprintf(b, " %sjob/%d", f.URL, j.EvidenceJob)
+			}
+		}
+		b.WriteString("\n")
 	}
+}
+
+// Without says how a failed job does on the branch itself, "" where that is not known.
+func Without(j Job) string {
+	if j.State != "failed" {
+		return ""
+	}
+	return map[gate.Evidence]string{
+		gate.EvidenceGood:    "it passes without this change",
+		gate.EvidenceRed:     "it fails on the branch itself too",
+		gate.EvidenceAbsent:  "the branch has no such job yet",
+		gate.EvidenceUnknown: "whether it fails on the branch itself could not be found out",
+		gate.EvidenceRunning: "it is being run on the branch itself",
+	}[j.Evidence]
 }
 
 // Word says a job's result and time.

@@ -16,7 +16,7 @@ export interface Stream { gerrit: string; url: string; connected: boolean; since
 export interface QueueSummary { name: string; items: number; active: number; window: number; paused?: Note }
 export interface Queue { name: string; kind: "dependent" | "independent"; window: number; paused?: Note; items: Item[] }
 export type PlaceState =
-  | "waiting" | "merging" | "testing" | "passed" | "failing" | "conflict" | "error" | "held" | "submitting" | "verifying";
+  | "waiting" | "merging" | "testing" | "passed" | "failing" | "conflict" | "error" | "red" | "held" | "submitting" | "verifying";
 export interface Item {
   id: number; place: number; state: PlaceState; word: string; active: boolean; restricted: boolean; changes: ChangeRef[];
   behind: number[]; done: number; total: number; entered_at: Time; buildset?: BuildsetSummary; reason?: Reason;
@@ -64,7 +64,7 @@ export type JobState =
 export interface JobSummary {
   id: number; name: string; stage: Stage; package: string; target: string; architecture: string; voting: boolean;
   state: JobState; word: string; reused: boolean; attempt: number; took?: number; waits_for: string; cause: string;
-  finding?: Finding; started_at?: Time; ended_at?: Time;
+  finding?: Finding; started_at?: Time; ended_at?: Time; without?: string; evidence_job?: number;
 }
 export interface Buildset {
   buildset: BuildsetSummary; queue: string; pipeline: Pipeline; item: number; changes: ChangeRef[]; stack: ChangeRef[];

@@ -47,7 +47,7 @@ export function jobLook(j: { state: JobState; reused?: boolean }): Look {
 
 const places: Record<PlaceState, Look> = {
   waiting: "wait", merging: "run", testing: "run", verifying: "run", submitting: "run", passed: "good",
-  failing: "bad", conflict: "bad", error: "odd", held: "wait",
+  failing: "bad", conflict: "bad", error: "odd", red: "odd", held: "wait",
 };
 export const placeLook = (s: PlaceState): Look => places[s] ?? "wait";
 
@@ -55,7 +55,7 @@ export const placeLook = (s: PlaceState): Look => places[s] ?? "wait";
 export function resultLook(result: string): Look {
   if (["merged", "passed", "published"].includes(result)) return "good";
   if (["failed", "conflict", "refused"].includes(result)) return "bad";
-  if (result === "error") return "odd";
+  if (result === "error" || result === "red") return "odd";
   return result === "" ? "run" : "off";
 }
 
@@ -81,7 +81,7 @@ export function jobWord(state: JobState): string {
 /** What is said of a job where there is room. */
 export function jobWords(j: JobSummary): string {
   const cause = j.state === "waiting" && j.waits_for ? `, for ${j.waits_for}` : "";
-  return (j.word || jobWord(j.state)) + cause + (j.voting ? "" : " (non-voting)");
+  return (j.word || jobWord(j.state)) + cause + (j.voting ? "" : " (non-voting)") + (j.without ? `; ${j.without}` : "");
 }
 
 /** A path of the page to a change. */

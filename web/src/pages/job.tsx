@@ -35,6 +35,7 @@ function Whole({ of: all }: { of: Job }) {
           {last && <span>on {last.worker}</span>}
           {all.buildset && <a href={`/buildset/${all.buildset}`}>buildset {all.buildset}</a>}
           {all.queue && <a href={queuePath(all.queue)}>{all.queue}</a>}
+          {j.without && <span>{j.evidence_job ? <a href={`/job/${j.evidence_job}`}>{j.without}</a> : j.without}</span>}
           {all.reused_from && <a href={`/job/${all.reused_from}`}>result of job {all.reused_from}</a>}
           {j.ended_at ? <span>ended <Ago at={j.ended_at} /></span> : null}
         </p>

@@ -8,7 +8,7 @@ import { Ago } from "./time";
 
 /** Says whether those behind pass an item by. */
 export function passedBy(i: Item): boolean {
-  return i.state === "failing" || i.state === "conflict" || i.state === "held" || i.state === "error";
+  return i.state === "failing" || i.state === "conflict" || i.state === "held" || i.state === "error" || i.state === "red";
 }
 
 export function ItemList({ queue: q }: { queue: Queue }) {
@@ -35,7 +35,7 @@ function Edge({ queue: q, waiting }: { queue: Queue; waiting: number }) {
 function ItemRow({ item: i, items, spine, ends }: { item: Item; items: Item[]; spine: boolean; ends: boolean }) {
   const off = passedBy(i);
   const kind = (off ? " off" : "") + (spine ? " spine" : "") + (ends ? " ends" : "") + (i.active ? "" : " beyond");
-  const trouble = i.buildset && (i.state === "failing" || i.state === "conflict" || i.state === "error");
+  const trouble = i.buildset && (i.state === "failing" || i.state === "conflict" || i.state === "error" || i.state === "red");
   return (
     <li class={`item${kind}`} id={`item-${i.id}`}>
       <div class="rail" title={`Number ${i.place} in the queue`}><i class="line" /><i class="elbow" /><b class={`node ${placeLook(i.state)}`}>{i.place}</b></div>
@@ -47,7 +47,7 @@ function ItemRow({ item: i, items, spine, ends }: { item: Item; items: Item[]; s
           </div>
         ))}
         <p class="state">
-          <Badge look={placeLook(i.state)}>{trouble && i.state !== "error" ? short(i) : itemWords(i)}</Badge>
+          <Badge look={placeLook(i.state)}>{trouble && i.state !== "error" && i.state !== "red" ? short(i) : itemWords(i)}</Badge>
           <Stands item={i} items={items} />
           <span class="since">entered <Ago at={i.entered_at} /></span>
         </p>
