@@ -151,6 +151,24 @@ func TestEvidenceInChecks(t *testing.T) {
 	s.voted(innocent, 0)
 }
 
+// What the branch itself asks for is not there any more: the solver blames
+// nobody for that, the build decides, and the base is red.
+func TestARedBranchIsExcusedBeforeTheBuild(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{apt: baseWithFoo})
+	tree := files("hello", nil)
+	tree["debian/control"] = needing("hello", "libfoo (>= 2)")
+	s.projectWith("hello", tree)
+	s.serve()
+	s.worker.breaks(job.StageBuild, "hello", "mended")
+	c := s.propose("hello", "Add a", map[string]string{"a": "a\n"})
+	s.told(c, "nothing against this change", "build hello", "fails on the branch itself")
+	s.voted(c, 0)
+	guilty := s.propose("hello", "Ask for more", map[string]string{"debian/control": needing("hello", "libfoo (>= 3)")})
+	s.told(guilty, "Check failed", "libfoo (>= 3)")
+	s.voted(guilty, -1)
+}
+
 // Where a site asks for no evidence, the change answers for what fails.
 func TestWithoutEvidence(t *testing.T) {
 	t.Parallel()

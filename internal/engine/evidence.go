@@ -108,16 +108,9 @@ func (p *prover) ended(ctx context.Context, j, run record.Job) (bool, error) {
 // no such job: it is planned as the item was, from the trees below it.
 func (p *prover) planned(ctx context.Context, stage job.Stage, name string) (*record.NewJob, error) {
 	if p.plan == nil {
-		prep := &preparation{engine: p.engine, buildset: p.b, base: p.b.Base, declares: map[string]source.Declares{}}
-		prep.base.Branches = slices.Clone(p.b.Base.Branches)
-		for i := range prep.base.Branches {
-			l := &prep.base.Branches[i]
-			l.Commit, l.Tree = l.Under, l.UnderTree
-		}
-		for _, ref := range p.b.Changes {
-			if err := prep.inspect(ctx, ref); err != nil {
-				return nil, err
-			}
+		prep, err := p.engine.underneath(ctx, p.b, p.b.Base)
+		if err != nil {
+			return nil, err
 		}
 		p.plan = plan.Jobs(plan.Request{
 			Subjects: prep.subjects, Stages: prep.pipeline().Stages, Rules: p.engine.rules(),
@@ -130,6 +123,42 @@ func (p *prover) planned(ctx context.Context, stage job.Stage, name string) (*re
 		}
 	}
 	return nil, nil
+}
+
+// underneath reads what the trees below a buildset's own changes say of their packages.
+func (e *Engine) underneath(ctx context.Context, b record.Buildset, base record.Base) (*preparation, error) {
+	p := &preparation{engine: e, buildset: b, base: base, declares: map[string]source.Declares{}}
+	p.base.Branches = slices.Clone(base.Branches)
+	for i := range p.base.Branches {
+		l := &p.base.Branches[i]
+		l.Commit, l.Tree = l.Under, l.UnderTree
+	}
+	for _, ref := range b.Changes {
+		if err := p.inspect(ctx, ref); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// excuse makes warnings of those findings of the solver that it has of the
+// branch itself too: the stages decide, and nobody is blamed for them.
+func (p *preparation) excuse(ctx context.Context, q question, found []job.Finding) error {
+	isError := func(f job.Finding) bool { return f.Severity == "error" }
+	if !p.pipeline().Evidence || !slices.ContainsFunc(found, isError) {
+		return nil
+	}
+	under, err := p.engine.underneath(ctx, p.buildset, p.base)
+	if err != nil {
+		return err
+	}
+	red, err := under.ask(ctx, q)
+	for i := range found {
+		if slices.ContainsFunc(red, func(f job.Finding) bool { return f.Rule == found[i].Rule && f.Message == found[i].Message }) {
+			found[i].Severity = "warning"
+		}
+	}
+	return err
 }
 
 // find uses what is known of a job on the base, or has it run there.

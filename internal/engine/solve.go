@@ -58,6 +58,9 @@ func (p *preparation) solve(ctx context.Context) error {
 	begun := time.Now()
 	for _, q := range p.questions() {
 		found, err := p.ask(within, q)
+		if err == nil {
+			err = p.excuse(within, q, found)
+		}
 		if err != nil {
 			e.Log.Info("dependencies are not checked before the build", "buildset", p.buildset.ID, "target", q.target.Name, "architecture", q.architecture, "error", err)
 			continue
