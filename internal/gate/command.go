@@ -79,6 +79,8 @@ func (d *decider) retry(change *Change) (string, bool) {
 	switch {
 	case it != nil && it.Submit != nil:
 		return name(change.Number) + " is being submitted", false
+	case it != nil && it.Part != nil:
+		return name(change.Number) + " has merged, and is being tested by itself", false
 	case it != nil:
 		d.dropAbove(map[ItemID]bool{it.ID: true})
 		it = d.edit(d.drop(it))

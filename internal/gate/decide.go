@@ -31,6 +31,7 @@ func Decide(state State, facts Facts) (State, []Effect) {
 				d.reshaped = false
 			}
 			d.report()
+			d.redeem()
 			if d.reshaped { // first whoever leaves, then what is started for those who stay
 				continue
 			}
@@ -39,6 +40,7 @@ func Decide(state State, facts Facts) (State, []Effect) {
 			if d.changed {
 				l = d.lanes()
 			}
+			d.batch()
 			d.submit(l)
 		}
 		if !d.changed {

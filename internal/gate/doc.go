@@ -11,8 +11,9 @@
 //
 // Start reading at [Decide], then go through a queue in its order: who comes
 // (enter.go, need.go), who goes (leave.go), what is tested on what (stack.go,
-// lanes.go, verdict.go), who is to blame (evidence.go), what lands (land.go), what
-// administrators ask (command.go). check.go is the check of one change;
+// lanes.go, verdict.go), who is to blame (evidence.go), what runs once for several
+// (batch.go), what lands (land.go), what administrators ask (command.go). check.go
+// is the check of one change;
 // explain.go and order.go answer people;
 // simulate.go, play.go and chance.go say what is to be expected.
 //
@@ -66,6 +67,9 @@
 //   - Every item has one Enter, one Tell with a final report, then one Leave. A
 //     change that merged past what was tested is told so first, not final, and
 //     once more when its merged tree has been through all jobs.
+//   - Of a buildset with stages that run per batch the facts say Deferred until
+//     RunDeferred has been carried out on it, or for ever where another one's run
+//     stands for it. Owed is what has landed on a run with items that have not.
 //   - Done remembers final reports until something newer is known, so that the
 //     same patch set is not tried for ever, and that a change which merged is not
 //     missed before Gerrit was read again.

@@ -62,7 +62,7 @@ func (w *world) finishProof(b *build, i int) {
 }
 
 func (p *player) turnRed() {
-	name := rapid.SampledFrom([]string{"build", "test"}).Draw(p.rt, "job")
+	name := rapid.SampledFrom([]string{"build", "test", "systest"}).Draw(p.rt, "job")
 	if rapid.IntRange(0, 1).Draw(p.rt, "really") == 1 {
 		p.red[name] = true
 		p.tell("%s fails on the branch itself", name)

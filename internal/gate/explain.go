@@ -65,6 +65,9 @@ func (e explainer) item(it *Item, c *Change) Reason {
 		r.Who, r.Next = byGerrit, "once Gerrit has merged it, its packages are published; if Gerrit refuses, it leaves the queue with Gerrit's words"
 	case PlaceVerifying:
 		r.Next = "its packages are published if the merged tree passes; until then nothing else merges"
+		if it.Part != nil {
+			r.Next = "nothing else merges until it is known whether it passes by itself; its packages are published"
+		}
 		r.Children = e.openJobs(it)
 	case PlaceFailing, PlaceConflict, PlaceError:
 		r = e.failing(it, r)
@@ -81,6 +84,9 @@ func (e explainer) item(it *Item, c *Change) Reason {
 	case PlacePassed:
 		r = e.passed(i, it, r)
 	case PlaceTesting:
+		if _, ok := e.inBatch(it, e.verdict(it)); ok {
+			return e.explainBatch(it, r)
+		}
 		r.Who, r.Next = byWorker, "it merges when all voting jobs have passed and nothing unmerged is under it"
 		if e.s.Kind == Independent {
 			r.Next = "the result is reported when all jobs have ended"

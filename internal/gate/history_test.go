@@ -23,32 +23,38 @@ func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{world: newWorld(rt), rt: rt}
 		p.setUp(rapid.SampledFrom([]int{2, 4, 6, 8, 10}).Draw(rt, "changes"))
-		rt.Repeat(map[string]func(*rapid.T){
-			"approve":   func(*rapid.T) { p.on("approve", p.approve) },
-			"approve2":  func(*rapid.T) { p.on("approve", p.approve) },
-			"trouble":   func(*rapid.T) { p.trouble() },
-			"read":      func(*rapid.T) { p.readOne() },
-			"read2":     func(*rapid.T) { p.readAll() },
-			"decide":    func(*rapid.T) { p.decide() },
-			"decide2":   func(*rapid.T) { p.decide() },
-			"perform":   func(*rapid.T) { p.performOne() },
-			"perform2":  func(*rapid.T) { p.flush() },
-			"again":     func(*rapid.T) { p.performAgain() },
-			"finish":    func(*rapid.T) { p.finishOne() },
-			"finish2":   func(*rapid.T) { p.finishOne() },
-			"finish3":   func(*rapid.T) { p.finishOne() },
-			"finishAll": func(*rapid.T) { p.tell("all jobs end"); p.finishAll() },
-			"turn":      func(*rapid.T) { p.decide(); p.flush() },
-			"turn2":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
-			"turn3":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
-			"command":   func(*rapid.T) { p.commandOne() },
-			"policy":    func(*rapid.T) { p.setPolicy() },
-			"red":       func(*rapid.T) { p.turnRed() },
-			"mend":      func(*rapid.T) { p.mend() },
-			"proof":     func(*rapid.T) { p.proveOne() },
-			"lanes":     func(*rapid.T) { p.surveyOne() },
-		})
+		p.play()
 		p.calm()
+	})
+}
+
+// play is anything that can happen, in any order.
+func (p *player) play() {
+	p.rt.Repeat(map[string]func(*rapid.T){
+		"approve":   func(*rapid.T) { p.on("approve", p.approve) },
+		"approve2":  func(*rapid.T) { p.on("approve", p.approve) },
+		"trouble":   func(*rapid.T) { p.trouble() },
+		"read":      func(*rapid.T) { p.readOne() },
+		"read2":     func(*rapid.T) { p.readAll() },
+		"decide":    func(*rapid.T) { p.decide() },
+		"decide2":   func(*rapid.T) { p.decide() },
+		"perform":   func(*rapid.T) { p.performOne() },
+		"perform2":  func(*rapid.T) { p.flush() },
+		"again":     func(*rapid.T) { p.performAgain() },
+		"finish":    func(*rapid.T) { p.finishOne() },
+		"finish2":   func(*rapid.T) { p.finishOne() },
+		"finish3":   func(*rapid.T) { p.finishOne() },
+		"finishAll": func(*rapid.T) { p.tell("all jobs end"); p.finishAll() },
+		"turn":      func(*rapid.T) { p.decide(); p.flush() },
+		"turn2":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
+		"turn3":     func(*rapid.T) { p.decide(); p.flush(); p.finishAll() },
+		"command":   func(*rapid.T) { p.commandOne() },
+		"policy":    func(*rapid.T) { p.setPolicy() },
+		"batch":     func(*rapid.T) { p.setBatch() },
+		"red":       func(*rapid.T) { p.turnRed() },
+		"mend":      func(*rapid.T) { p.mend() },
+		"proof":     func(*rapid.T) { p.proveOne() },
+		"lanes":     func(*rapid.T) { p.surveyOne() },
 	})
 }
 
@@ -112,6 +118,7 @@ func (p *player) setUp(n int) {
 	}
 	p.policy.Observe, p.policy.WholeTopics = flag("observe", 10), flag("topics", 4)
 	p.policy.Evidence = !flag("no evidence", 5)
+	p.setUpBatches(n)
 	p.hiccups = rapid.IntRange(0, 2).Draw(p.rt, "hiccups")
 	p.tell("fails %v broken %v clash %v spoil %v refuse %v differ %v", set(p.fails), set(p.broken), set(p.clash), set(p.spoil), p.refuse, set(p.differ))
 }
@@ -365,7 +372,7 @@ func (p *player) oneByOne() (trunk []gate.ChangeID, blamed map[gate.ChangeID]gat
 			blamed[id] = gate.ReportDequeued
 		case b.conflict != nil:
 			blamed[id] = gate.ReportConflict
-		case b.broken != "", p.bad(b, "build"), p.bad(b, "test"):
+		case b.broken != "", p.bad(b, "build"), p.bad(b, "test"), p.dear[id] && p.bad(b, "systest"):
 			blamed[id] = gate.ReportFailed
 		default:
 			trunk = append(trunk, id)

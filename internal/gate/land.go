@@ -14,7 +14,7 @@ func (d *decider) submit(l lanes) {
 		return
 	}
 	for i, it := range d.s.Items {
-		if !l.turn(i) || l.short(i) > 0 || !d.landable(it) {
+		if !l.turn(i) || l.short(i) > 0 || !d.belongs(it) || !d.landable(it) {
 			continue
 		}
 		it = d.edit(it)
@@ -31,7 +31,7 @@ func (d *decider) submit(l lanes) {
 
 // landable says that an item is proven on what is now the tip.
 func (d *decider) landable(it *Item) bool {
-	if it.Buildset == nil || it.Buildset.Overtaken || !d.settled(it) || d.verdict(it).outcome != passed {
+	if it.Buildset == nil || it.Buildset.Overtaken || !d.settled(it) || !d.covered(it) {
 		return false
 	}
 	for _, r := range it.Changes {
@@ -48,9 +48,10 @@ func (d *decider) landable(it *Item) bool {
 	return true
 }
 
-// holds says that an item was passed by often enough: nothing lands before it is decided (G25).
+// holds says that an item was passed by often enough: nothing lands before it is decided (G25),
+// but what is left of a batch of which some has landed.
 func (d *decider) holds(it *Item) bool {
-	return it.Rebases >= patience && d.restricted(it) && len(it.Red) == 0
+	return len(d.s.Owed) == 0 && it.Rebases >= patience && d.restricted(it) && len(it.Red) == 0
 }
 
 // outcomes takes in what became of the submits in flight.
@@ -88,6 +89,7 @@ func (d *decider) landed(it *Item) {
 	d.emit(Effect{Kind: Publish, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes})
 	d.overtake(it)
 	d.cure(d.passes(it))
+	d.owe(it)
 	d.resize(d.s.Window + 1)
 	d.depart(it, Report{Kind: ReportMerged})
 }
@@ -175,6 +177,10 @@ func (d *decider) bypass(it *Item, why string) {
 
 // verified: the merged tree's jobs have ended.
 func (d *decider) verified(it *Item, v verdict) {
+	if it.Part != nil {
+		d.redeemed(it, v)
+		return
+	}
 	switch v.outcome {
 	case passed:
 		d.emit(Effect{Kind: Publish, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes})

@@ -85,7 +85,7 @@ func (d *decider) newOneLane() *oneLane {
 		if room.takes(it) {
 			taken++
 		}
-		if it.Verify && l.verify == nil {
+		if it.Verify && it.Part == nil && l.verify == nil {
 			l.verify = it
 		}
 		l.busy = l.busy || it.Submit != nil || it.Verify

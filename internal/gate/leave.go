@@ -121,7 +121,7 @@ func (k ReportKind) past() string {
 		return "could not be tested"
 	case ReportDequeued:
 		return "left the queue"
-	case ReportMerged, ReportBypassed, ReportPublished:
+	case ReportMerged, ReportBypassed, ReportPublished, ReportPartial:
 		return "has merged"
 	case ReportPassed:
 		return "passed"

@@ -68,7 +68,7 @@ func (l *manyLanes) arrive(i int, it *Item) {
 		return -1
 	}
 	l.parent[i], l.size[i], l.first[i] = i, 1, i
-	l.flight[i], l.verified[i], l.patient[i] = when(it.Submit != nil), when(it.Verify), when(l.d.holds(it))
+	l.flight[i], l.verified[i], l.patient[i] = when(it.Submit != nil || it.Part != nil), when(it.Verify && it.Part == nil), when(l.d.holds(it))
 }
 
 func (l *manyLanes) find(i int) int {

@@ -30,9 +30,17 @@ func (w *world) record(e gate.Effect) {
 		w.recordPrepare(e)
 	case gate.SubmitChanges:
 		w.recordSubmit(e)
+	case gate.RunDeferred:
+		w.recordRun(e)
 	case gate.Publish:
-		if !w.builds[e.Buildset].passed() {
+		if b := w.builds[e.Buildset]; !b.passed() && !(b.submitted && b.built()) {
 			w.fail("published what has not passed: %s", encode(e))
+		}
+		for _, r := range e.Changes {
+			if w.out[r.ID] {
+				w.fail("%d is published twice", r.Number)
+			}
+			w.out[r.ID] = true
 		}
 	case gate.Tell:
 		w.recordTell(e, l)
@@ -63,7 +71,7 @@ func (w *world) recordEnter(e gate.Effect, l *life) {
 			}
 		}
 	}
-	w.items[e.Item] = &life{changes: e.Changes, in: true}
+	w.items[e.Item] = &life{changes: e.Changes, in: true, again: w.owes(e.Changes) != nil}
 }
 
 func (w *world) recordPrepare(e gate.Effect) {
@@ -109,15 +117,16 @@ func (b *build) passed() bool {
 		}
 		won = won || j.Voting && j.State == gate.JobPassed
 	}
-	return won && b.prepared && b.conflict == nil && b.broken == ""
+	return won && !b.deferred && b.prepared && b.conflict == nil && b.broken == ""
 }
 
 // recordSubmit: a change lands only if one buildset passed whose stack is exactly
 // what landed before it in the queue since (G14), after all that it needs.
 func (w *world) recordSubmit(e gate.Effect) {
-	if !w.builds[e.Buildset].passed() {
+	if b := w.builds[e.Buildset]; !b.passed() && !b.built() {
 		w.fail("submits what has not passed: %s", encode(e))
 	}
+	w.recordBatchSubmit(e)
 	if !w.policy.Lanes && !w.exact(e.Buildset, false) {
 		w.fail("submits %v on a stack %v; landed since: %v", numbers(e.Changes), w.builds[e.Buildset].effect.StackItems, w.landed[w.builds[e.Buildset].after:])
 	}
@@ -145,6 +154,10 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 	if !r.Final {
 		return
 	}
+	if l.again {
+		d := w.owes(l.changes)
+		w.debts = slices.DeleteFunc(w.debts, func(other *debt) bool { return other == d })
+	}
 	l.final = append(l.final, r)
 	if len(l.final) > 1 {
 		w.fail("item %d has two final reports: %s", e.Item, encode(l.final))
@@ -153,6 +166,7 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 	case gate.ReportMerged:
 		if !l.bypassed {
 			w.landed = append(w.landed, e.Item)
+			w.recordBatchLanded(e)
 		}
 		for _, c := range e.Changes {
 			if w.truth[c.ID].Status != gate.Merged {
@@ -169,7 +183,7 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 		if w.policy.Evidence {
 			w.holdBlame(e, b)
 		}
-		if failed := b.broken != "" || w.bad(b, "build") || w.bad(b, "test"); r.Kind == gate.ReportFailed && !failed || r.Kind == gate.ReportConflict && b.conflict == nil {
+		if failed := b.broken != "" || w.bad(b, "build") || w.bad(b, "test") || b.members != nil && b.sick || !b.deferred && w.bad(b, "systest"); r.Kind == gate.ReportFailed && !failed || r.Kind == gate.ReportConflict && b.conflict == nil {
 			w.fail("blames %v without a reason", numbers(e.Changes))
 		}
 	}
@@ -197,6 +211,7 @@ func (w *world) hold(f gate.Facts) {
 		o.waiting()
 		o.reds()
 		o.outside()
+		o.batches()
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.known)) {
 		if r := gate.Explain(s, f, id); r.Text == "" || r.Who == "" {
@@ -262,7 +277,10 @@ func (o oracle) fails(it *gate.Item) bool {
 	if b.conflict != nil || b.broken != "" {
 		return true
 	}
-	over := b.prepared
+	if o.suspect(it) {
+		return false
+	}
+	over := b.prepared && !b.deferred
 	for _, j := range b.jobs {
 		if j.Voting && (j.State == gate.JobFailed || j.State == gate.JobError || j.Early) {
 			return true
@@ -276,7 +294,7 @@ func (o oracle) fails(it *gate.Item) bool {
 func (o oracle) held(i int) bool {
 	for _, r := range o.w.state.Items[i].Changes {
 		for _, n := range o.needs(o.f.Changes[r.ID]) {
-			if j, ok := o.where[n.ID]; ok && j < i && o.idle(j) {
+			if j, ok := o.where[n.ID]; ok && j < i && o.w.state.Items[j].Part == nil && o.idle(j) {
 				return true
 			}
 		}
@@ -321,7 +339,11 @@ func (o oracle) stacks() {
 	s := o.w.state
 	for i, it := range s.Items {
 		active := o.active(i)
-		verifying := slices.ContainsFunc(o.lane(i, i), func(j int) bool { return s.Items[j].Verify })
+		last := i // who comes later holds up nobody; with one lane there is nobody beside it
+		if !o.w.policy.Lanes {
+			last = len(s.Items) - 1
+		}
+		verifying := slices.ContainsFunc(o.lane(i, last), func(j int) bool { return s.Items[j].Verify && s.Items[j].Part == nil })
 		switch {
 		case it.Buildset != nil && active == it.FellOut:
 			o.w.fail("item %d at %d of window %d: fell out %v", it.ID, i, s.Window, it.FellOut)
@@ -384,13 +406,14 @@ func (o oracle) waiting() {
 		lane := o.lane(i, i)
 		patient := slices.ContainsFunc(lane, func(j int) bool { return j < i && s.Items[j].Rebases >= 3 && len(s.Items[j].Red) == 0 })
 		busy := slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return s.Items[j].Submit != nil || s.Items[j].Verify })
-		if b.passed() && !busy && s.Paused == nil && !patient && o.active(i) && !o.f.Policy.Observe {
+		mate := o.w.mate(it.ID)
+		if (b.passed() || b.built() && o.w.proof(it.ID) != nil) && !busy && s.Paused == nil && (mate || !patient && o.w.noneDue()) && o.active(i) && !o.f.Policy.Observe {
 			o.w.fail("item %d has passed with nothing under it and is not submitted (G14)", it.ID)
 		}
 	}
 	for i := range s.Items {
-		if o.submits(i) && slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return j != i && s.Items[j].Submit != nil }) {
-			o.w.fail("two submits are in flight (G14)")
+		if o.submits(i) && slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return j != i && (s.Items[j].Submit != nil || s.Items[j].Part != nil) }) {
+			o.w.fail("two submits are in flight (G14), or one lands before what landed of a batch is tested")
 		}
 	}
 }

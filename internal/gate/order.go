@@ -97,6 +97,8 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 	switch {
 	case it.Submit != nil:
 		return PlaceSubmitting, "submitting"
+	case it.Part != nil:
+		return PlaceVerifying, fmt.Sprintf("merged without the rest of its batch, verifying %d/%d", p.Done, p.Jobs)
 	case it.Verify:
 		return PlaceVerifying, fmt.Sprintf("merged past the gate, verifying %d/%d", p.Done, p.Jobs)
 	case told.outcome == conflict:
@@ -119,10 +121,13 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 		return PlaceWaiting, "waiting outside the window"
 	case it.Buildset == nil:
 		return PlaceWaiting, "waiting"
-	case told.outcome == passed && (told.ended || v.s.Kind == Dependent):
+	case v.covered(it) && (told.ended || v.s.Kind == Dependent):
 		return PlacePassed, v.turn(i, it)
 	case !v.f.Buildsets[it.Buildset.ID].Prepared:
 		return PlaceMerging, "merging"
+	}
+	if word, ok := v.inBatch(it, told); ok {
+		return PlaceTesting, word
 	}
 	return PlaceTesting, fmt.Sprintf("testing %d/%d", p.Done, p.Jobs)
 }
@@ -130,15 +135,15 @@ func (v *view) word(i int, it *Item, p Place) (PlaceState, string) {
 // turn says what an item that has passed waits for.
 func (v *view) turn(i int, it *Item) string {
 	if on := v.awaits(i, it); on != nil {
-		return "passed, waits for " + names(on.Changes) + " ahead"
+		return v.shared(it) + ", waits for " + names(on.Changes) + " ahead"
 	}
 	switch {
 	case v.f.Policy.Observe:
-		return "passed"
+		return v.shared(it)
 	case v.s.Paused != nil:
-		return "passed, waits: the queue is paused"
+		return v.shared(it) + ", waits: the queue is paused"
 	}
-	return "passed, about to be submitted"
+	return v.shared(it) + ", about to be submitted"
 }
 
 // awaits returns the item that one that has passed waits for, nil when none.

@@ -50,7 +50,8 @@ type attempt struct {
 	ran    time.Duration   // by its jobs, so far
 	over   bool            // dropped, or merged
 	first  bool
-	failed int // index of the job that is to fail, -1: none
+	failed int    // index of the job that is to fail, -1: none
+	shared []Task // those that run once for its batch
 }
 
 func newPlay(sim *Simulation, run uint64) *play {
@@ -161,6 +162,8 @@ func (p *play) decide() {
 			}
 		case Prove:
 			p.prove(e)
+		case RunDeferred:
+			p.runShared(e)
 		case SubmitChanges:
 			p.submit(e)
 		case Tell:
@@ -207,6 +210,7 @@ func (p *play) prepared(a *attempt) bool {
 	if a.first {
 		reused = p.sim.Model.Reused
 	}
+	p.defers(a)
 	for _, t := range a.tasks {
 		j := Job{Name: t.Name, Voting: t.Voting, State: JobWaiting}
 		if p.share() < reused {
@@ -271,7 +275,7 @@ func (a *attempt) verdict() outcome {
 // show makes what became of an attempt a fact.
 func (p *play) show(a *attempt) {
 	known := p.facts.Buildsets[a.id]
-	known.Prepared, known.Jobs = true, slices.Clone(a.jobs)
+	known.Prepared, known.Jobs, known.Deferred = true, slices.Clone(a.jobs), known.Deferred || len(a.shared) > 0
 	p.facts.Buildsets[a.id] = known
 }
 

@@ -33,6 +33,8 @@ type Task struct {
 	Takes Times `json:"takes,omitempty"`
 	// Ran is how long it has been running, in the present attempt.
 	Ran time.Duration `json:"ran,omitempty"`
+	// Batch: it runs once for a batch of items, where the policy has these.
+	Batch bool `json:"batch,omitempty"`
 }
 
 // Arrival is a change that becomes known, or otherwise known, some time after the start.

@@ -29,6 +29,8 @@ func (d *decider) restack(l lanes) {
 		case l.verifying(i) != nil:
 			if !d.decided(it) {
 				d.drop(it)
+			} else {
+				d.fallOut(it, active)
 			}
 			continue
 		case d.heldBy(it, bad) != 0:

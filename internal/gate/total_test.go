@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 	}
 	f := gate.Facts{
 		Now: time.Unix(50, 0), Changes: map[gate.ChangeID]gate.Change{}, Buildsets: map[gate.BuildsetID]gate.BuildsetFacts{},
-		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics"), Evidence: yes("evidence")},
+		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics"), Evidence: yes("evidence"), Batch: small("batch")},
 	}
 	for i := range small("changes") {
 		c := gate.Change{
@@ -69,7 +70,13 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 					it.Buildset.Stack = append(it.Buildset.Stack, gate.ItemID(j+1))
 				}
 			}
+			if yes("batch asked") {
+				it.Buildset.Batch = append(slices.Clone(it.Buildset.Stack), it.ID)
+			}
 			f.Buildsets[it.Buildset.ID] = results(rt)
+			if it.Verify && yes("part") {
+				it.Part = []gate.ItemID{it.ID}
+			}
 		}
 		if rapid.IntRange(0, 5).Draw(rt, "in flight") == 5 {
 			it.Submit, it.Submits = &gate.Submit{Serial: 1}, 1
@@ -84,6 +91,9 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 	s.Done[cid(small("done"))] = gate.Done{PatchSet: 1, At: time.Unix(9, 0), Result: gate.ReportFailed}
 	s.Held[cid(small("held"))] = gate.Note{PatchSet: 1}
 	s.Forced[cid(small("forced"))] = gate.Note{}
+	if yes("owed") {
+		s.Owed = []gate.Owed{{Item: gate.ItemID(small("owes")), Buildset: gate.Buildset{ID: gate.BuildsetID(small("owed"))}, Items: []gate.ItemID{gate.ItemID(small("owes"))}}}
+	}
 	for i := range small("commands") {
 		verb := rapid.SampledFrom([]string{"enqueue", "dequeue", "promote", "retry", "pause", "resume", ""}).Draw(rt, "verb")
 		f.Commands = append(f.Commands, gate.Command{ID: int64(i), Verb: verb, Change: cid(small("commanded"))})
@@ -92,7 +102,7 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 }
 
 func results(rt *rapid.T) gate.BuildsetFacts {
-	b := gate.BuildsetFacts{Prepared: rapid.Bool().Draw(rt, "prepared"), Moved: rapid.Bool().Draw(rt, "moved")}
+	b := gate.BuildsetFacts{Prepared: rapid.Bool().Draw(rt, "prepared"), Moved: rapid.Bool().Draw(rt, "moved"), Deferred: rapid.Bool().Draw(rt, "deferred")}
 	for i := range rapid.IntRange(0, 3).Draw(rt, "jobs") {
 		b.Jobs = append(b.Jobs, gate.Job{
 			Name: fmt.Sprint(i), Voting: rapid.Bool().Draw(rt, "voting"), Early: rapid.IntRange(0, 5).Draw(rt, "early") == 5,

@@ -112,6 +112,9 @@ type Policy struct {
 	Evidence bool `json:"evidence,omitempty"`
 	// Lanes: items that cannot affect each other need not stand behind one another.
 	Lanes bool `json:"lanes,omitempty"`
+	// Batch is how many items at most share one run of the dear stages; 0 and 1
+	// mean that each has its own, and so do Lanes.
+	Batch int `json:"batch,omitempty"`
 }
 
 // State is one queue. It is stored whole; its row carries a version.
@@ -123,6 +126,8 @@ type State struct {
 	Window int      `json:"window"`
 	Paused *Note    `json:"paused,omitempty"`
 	Items  []*Item  `json:"items"`
+	// Owed is what has landed of batches that are not complete, one for each.
+	Owed []Owed `json:"owed,omitempty"`
 	// Held are changes that an administrator took out: they do not come back
 	// by themselves until a new patch set or an enqueue (G20).
 	Held map[ChangeID]Note `json:"held,omitempty"`
@@ -178,6 +183,9 @@ type Item struct {
 	// Verify: the item has merged past what was tested (G16); its merged tree is
 	// being put through all voting jobs, and the queue waits behind it.
 	Verify bool `json:"verify,omitempty"`
+	// Part lists, with Verify, what has landed of a batch without the rest of it:
+	// it is published already, and only its tests are missing.
+	Part []ItemID `json:"part,omitempty"`
 	// Submits counts the submits decided so far: the last one's serial.
 	Submits int `json:"submits,omitempty"`
 	// Attempts counts the buildsets made so far.
@@ -211,6 +219,9 @@ type Buildset struct {
 	RestCancelled bool `json:"rest_cancelled,omitempty"`
 	// Proving: Prove has been decided.
 	Proving bool `json:"proving,omitempty"`
+	// Batch are the items, this one last, whose dear stages were asked for on this
+	// buildset; nil before.
+	Batch []ItemID `json:"batch,omitempty"`
 }
 
 // Submit is a submit in flight.
@@ -253,6 +264,9 @@ type BuildsetFacts struct {
 	// Moved: what it was tested on is not what is there now, or was looked at long
 	// ago. It matters to those that wait with a red base.
 	Moved bool
+	// Deferred: it has stages that run once per batch, whose jobs are not planned yet.
+	// Never so in a check.
+	Deferred bool
 }
 
 // Conflict says what would not merge.
@@ -332,7 +346,8 @@ type Effect struct {
 	Changes  []Ref      `json:"changes,omitempty"`
 	// Stack are, for Prepare, the changes below the item in order (unlanded ones).
 	Stack []Ref `json:"stack,omitempty"`
-	// StackItems are the items of Stack that are still in the queue, in order.
+	// StackItems are the items of Stack that are still in the queue, in order; for
+	// RunDeferred the members that share the run, Item last.
 	StackItems []ItemID `json:"stack_items,omitempty"`
 	// Submit serial, for Submit.
 	Serial int `json:"serial,omitempty"`
@@ -364,6 +379,9 @@ const (
 	// Prove: find or make the evidence for the failed voting jobs of Buildset: how
 	// each does on its base without the item.
 	Prove EffectKind = "prove"
+	// RunDeferred: plan and start, on Buildset, the deferred stages of all members
+	// of a batch (StackItems). After that its facts are Deferred no more.
+	RunDeferred EffectKind = "run_deferred"
 	// SubmitChanges: submit Changes in order, after resolving the base again.
 	SubmitChanges EffectKind = "submit"
 	// Publish: the packages that Buildset tested are released.
@@ -399,7 +417,8 @@ const (
 	ReportError     ReportKind = "error"    // nothing in the change: no verdict
 	ReportBypassed  ReportKind = "bypassed" // merged, and not what was tested
 	ReportPublished ReportKind = "published"
-	ReportRed       ReportKind = "red" // fails as the branch itself does: nobody is blamed; final for a check only
+	ReportRed       ReportKind = "red"     // fails as the branch itself does: nobody is blamed; final for a check only
+	ReportPartial   ReportKind = "partial" // merged and published without the rest of the batch that it was tested with
 )
 
 // Reason is a node of the answer to "why": what stands where, what it waits

@@ -5,10 +5,12 @@ type outcome int
 
 const (
 	testing  outcome = iota // not known yet
+	built                   // passed, but for stages that run per batch and are not asked for yet
 	passed                  // each voting job passed or does not apply, one passed at least (G14)
 	failing                 // a voting job failed, or fails already; or no job could be planned (G9)
 	conflict                // it does not merge onto its base (G8)
 	errored                 // a voting job has no verdict for a reason outside the change (G12)
+	suspect                 // its batch failed up to it, and it is not known yet by whose fault
 )
 
 // verdict is the outcome of a buildset with its reason.
@@ -22,7 +24,13 @@ type verdict struct {
 }
 
 // good is said of what others may stand behind: it does not fail so far.
-func (v verdict) good() bool { return v.outcome == testing || v.outcome == passed }
+func (v verdict) good() bool {
+	switch v.outcome {
+	case testing, built, passed, suspect:
+		return true
+	}
+	return false
+}
 
 // final says that a job has ended.
 func (s JobState) final() bool {
@@ -68,6 +76,8 @@ func (b BuildsetFacts) read() verdict {
 	case errs != "":
 		v.outcome, v.why = errored, errs+" could not be run"
 	case !b.Prepared || open > 0:
+	case b.Deferred && missing == "":
+		v.outcome, v.ended = built, false
 	case missing != "":
 		if ended {
 			v.outcome, v.why = errored, missing+" was not run"
@@ -112,7 +122,11 @@ func (d *decider) verdict(it *Item) verdict {
 	if it.Buildset == nil {
 		return verdict{}
 	}
-	return d.f.Buildsets[it.Buildset.ID].read()
+	v := d.f.Buildsets[it.Buildset.ID].read()
+	if !v.good() && it.Buildset.Batch != nil && !d.convicted(it) {
+		v.outcome = suspect
+	}
+	return v
 }
 
 // settled says that nothing unmerged is under the item's present attempt: all

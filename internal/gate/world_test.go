@@ -42,6 +42,9 @@ type world struct {
 	red      map[string]bool        // jobs that fail whatever is tested
 	cures    map[gate.ChangeID]bool // but where one of these is
 	fresh    map[gate.ChangeID]bool // brings jobs that its base does not have
+	dear     map[gate.ChangeID]bool // has a system test
+	culprit  map[gate.ChangeID]bool // makes each system test fail that it is in
+	sour     map[pair]bool          // make each system test fail that both are in
 	commands []gate.Command
 
 	// What their packages make and read: in truth, as their trees say it, and as
@@ -63,6 +66,8 @@ type world struct {
 	landed  []gate.ItemID // in this queue, by the gate or past it, in order
 	items   map[gate.ItemID]*life
 	answers map[int64]string
+	debts   []*debt
+	out     map[gate.ChangeID]bool // published
 }
 
 // life is what effects said of one item.
@@ -71,6 +76,7 @@ type life struct {
 	in, left bool
 	final    []gate.Report
 	bypassed bool
+	again    bool // has landed before, and is only tested
 }
 
 // build is what a Prepare asked for and what has become of it.
@@ -86,6 +92,12 @@ type build struct {
 	fails     bool            // the patch sets under test do not build
 	red       map[string]bool // as it was then
 	jobs      []gate.Job
+	deferred  bool
+	sick      bool          // its system test fails
+	members   []gate.ItemID // whose system tests were asked for
+	with      []gate.ItemID // the batch that it was submitted with
+	submitted bool
+	series    *series
 }
 
 func newWorld(t failer) *world {
@@ -96,6 +108,7 @@ func newWorld(t failer) *world {
 		refuse: map[gate.ChangeID]int{}, differ: map[gate.ChangeID]bool{},
 		red: map[string]bool{}, cures: map[gate.ChangeID]bool{}, fresh: map[gate.ChangeID]bool{},
 		closures: map[gate.ChangeID]gate.Closure{}, declared: map[gate.ChangeID]gate.Closure{}, seen: map[gate.ChangeID]gate.Closure{}, projects: 3,
+		dear: map[gate.ChangeID]bool{}, culprit: map[gate.ChangeID]bool{}, sour: map[pair]bool{}, out: map[gate.ChangeID]bool{},
 		state:  gate.State{Queue: "main", Kind: gate.Dependent},
 		builds: map[gate.BuildsetID]*build{}, outcomes: map[gate.ItemID]gate.SubmitOutcome{}, happened: map[gate.ItemID]gate.SubmitOutcome{},
 		items: map[gate.ItemID]*life{}, answers: map[int64]string{},
@@ -221,6 +234,7 @@ func (w *world) facts() gate.Facts {
 func (w *world) buildset(b *build) gate.BuildsetFacts {
 	return gate.BuildsetFacts{
 		Prepared: b.prepared, Conflict: b.conflict, Broken: b.broken, Jobs: slices.Clone(b.jobs), Moved: w.moved(b),
+		Deferred: b.deferred,
 	}
 }
 
@@ -282,6 +296,11 @@ func (w *world) perform(e gate.Effect) {
 		}
 	case gate.Prove:
 		w.prove(b)
+	case gate.RunDeferred:
+		if b.deferred && !b.cancelled {
+			b.deferred, b.sick = false, w.isSick(b)
+			b.jobs = append(b.jobs, gate.Job{Name: "systest", Voting: true, State: gate.JobWaiting})
+		}
 	case gate.SubmitChanges:
 		if o, ok := w.happened[e.Item]; !ok || o.Serial < e.Serial {
 			o := w.submit(e)
@@ -321,6 +340,13 @@ func (w *world) merge(b *build) {
 		{Name: "lint", State: gate.JobWaiting},
 		{Name: "arm", Voting: true, State: gate.JobNotApplicable},
 	}
+	b.sick = w.sickFor(b.effect.Changes, b.content())
+	if !slices.ContainsFunc(b.effect.Changes, func(r gate.Ref) bool { return w.dear[r.ID] }) {
+		return
+	}
+	if b.deferred = w.policy.Batch > 1 && w.state.Kind == gate.Dependent; !b.deferred {
+		b.jobs = append(b.jobs, gate.Job{Name: "systest", Voting: true, State: gate.JobWaiting})
+	}
 }
 
 // content is all that the buildset's tree holds: branches, stack, own.
@@ -349,7 +375,7 @@ func (w *world) finish(b *build, i int, early bool) {
 		return
 	case bad:
 		j.State = gate.JobFailed
-	case w.hiccups > 0 && j.Name == "test":
+	case w.hiccups > 0 && (j.Name == "test" || j.Name == "systest"):
 		w.hiccups--
 		j.State = gate.JobError
 	default:
@@ -370,7 +396,7 @@ func (w *world) guilty(b *build, job string) bool {
 			}
 		}
 	}
-	return job == "build" && b.fails
+	return job == "build" && b.fails || job == "systest" && b.sick
 }
 
 // submit is Gerrit's answer, after the engine has resolved the base again.
