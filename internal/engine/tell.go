@@ -62,8 +62,12 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		if text, err = e.message(ctx, eff, ref); err != nil {
 			return err
 		}
-		err := e.tellChange(ctx, eff, ref, text, link, first)
-		if gerrit.IsTransient(err) || ctx.Err() != nil {
+		// One word at a time on a change, lest a slow one come after a newer one and take its vote away.
+		err := e.Store.Locked(ctx, "tell "+string(ref.ID), func(ctx context.Context) error {
+			return e.tellChange(ctx, eff, ref, text, link, first)
+		})
+		var refusal *gerrit.Error
+		if err != nil && (!errors.As(err, &refusal) || gerrit.IsTransient(err) || errors.Is(err, context.Canceled)) {
 			return record.Later{After: 5 * time.Second, Why: err.Error()}
 		}
 		if err != nil {
@@ -90,6 +94,11 @@ func (e *Engine) underWay(ctx context.Context, eff record.Effect) (bool, error) 
 }
 
 func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text, link string, first bool) error {
+	if eff.Effect.Report.Kind == gate.ReportStarted {
+		if still, err := e.underWay(ctx, eff); err != nil || !still {
+			return err
+		}
+	}
 	name, number := split(ref.ID)
 	server := e.Gerrits[name]
 	marker := fmt.Sprintf("effect-%d", eff.ID)
