@@ -46,6 +46,10 @@ func TestReadsAreRepeated(t *testing.T) {
 	before = s.fake.Requests()
 	_, err = c.Change(ctx, n)
 	equal(t, "not what will not pass", [2]any{gerrit.IsTransient(err), s.fake.Requests() - before}, [2]any{false, 1})
+
+	s.fake.Fail("GET", "detail", gerritfake.Fault{Status: 409, Body: "project a has state HIDDEN does not permit read"})
+	_, hidden := c.Change(ctx, n)
+	equal(t, "what is hidden is not there", gerrit.IsNotFound(hidden), true)
 }
 
 // Each outside write: done is the conformance suite's; here failed and not done, and failed but done.
@@ -166,4 +170,19 @@ func TestQueryPages(t *testing.T) {
 		check(t, err)
 		equal(t, "found", len(found), want)
 	}
+}
+
+// A Gerrit that takes less than most is given less, and the reader the address of all of it.
+func TestALongMessageIsCutToWhatThisGerritTakes(t *testing.T) {
+	s := fake(t)
+	c := s.client(t, "gate")
+	n, revision := approved(t, s)
+	s.fake.Fail("POST", "review", gerritfake.Fault{Status: 400, Body: "one or more comments were rejected in validation: comment size exceeds limit (6000 > 2000)", Times: 3})
+	before := s.fake.Requests()
+	_, err := c.Review(context.Background(), n, revision, gerrit.ReviewInput{Message: strings.Repeat("word\n", 1200), Link: "https://gate.example.com/buildset/7", EffectID: "effect-1"})
+	check(t, err)
+	equal(t, "requests", s.fake.Requests()-before, 4)
+	messages := read(t, s, n).Messages
+	last := messages[len(messages)-1].Text
+	equal(t, "cut", [3]bool{len(last) < 2000, strings.Contains(last, "all of it: https://gate.example.com/buildset/7]"), strings.HasSuffix(last, "(sluice effect-1)")}, [3]bool{true, true, true})
 }
