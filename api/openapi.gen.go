@@ -688,6 +688,9 @@ type Item struct {
 	// ID Number of the item in its queue.
 	ID int64 `json:"id"`
 
+	// Lane Where the queue has lanes, the item at the head of its lane: itself, if nothing ahead can affect it.
+	Lane *int64 `json:"lane,omitempty"`
+
 	// Place Its place, from 1.
 	Place  int     `json:"place"`
 	Reason *Reason `json:"reason,omitempty"`

@@ -111,13 +111,17 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 			ID: int64(p.Item), Place: p.Position, State: contract.PlaceState(p.State), Word: p.Word, Active: p.Active,
 			Changes: []contract.ChangeRef{}, Behind: []int64{}, Done: p.Done, Total: p.Jobs, EnteredAt: state.Items[i].Entered,
 		}
+		if p.Lane != 0 {
+			lane := int64(p.Lane)
+			it.Lane = &lane
+		}
 		for _, c := range p.Behind {
 			if id, ok := where[c.ID]; ok && (len(it.Behind) == 0 || it.Behind[len(it.Behind)-1] != id) {
 				it.Behind = append(it.Behind, id)
 			}
 		}
 		if it.Restricted = k.hides(p.Changes); it.Restricted {
-			it.Word, it.Behind, it.Done, it.Total = "a restricted item", []int64{}, 0, 0
+			it.Word, it.Behind, it.Lane, it.Done, it.Total = "a restricted item", []int64{}, nil, 0, 0
 			out = append(out, it)
 			continue
 		}

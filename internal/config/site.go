@@ -309,6 +309,8 @@ type Queue struct {
 	Window Window `yaml:"window"`
 	// PerBranch means one queue for each branch, instead of one that all branches share.
 	PerBranch bool `yaml:"per_branch"`
+	// Lanes means that changes that cannot affect each other, by what their packages make and need, neither wait for each other nor are tested together.
+	Lanes bool `yaml:"lanes"`
 }
 
 // Window says how many items of a queue are active (rule G7).

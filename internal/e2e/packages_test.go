@@ -16,6 +16,7 @@ import (
 
 var (
 	packageLine = regexp.MustCompile(`(?m)^Package: (\S+)$`)
+	runsLine    = regexp.MustCompile(`(?m)^Depends: (.*)$`)
 	dependsLine = regexp.MustCompile(`(?m)^Build-Depends: (.*)$`)
 )
 
@@ -34,7 +35,7 @@ func (a *attempt) build(ctx context.Context) (job.Result, error) {
 		return res, a.buildRPM(ctx, &res)
 	}
 	for _, m := range packageLine.FindAllStringSubmatch(a.tree["debian/control"], -1) {
-		data, err := makeDeb(m[1], a.spec.Package, a.spec.Version.Full, a.spec.Source.Tree)
+		data, err := makeDeb(m[1], a.spec.Package, a.spec.Version.Full, a.spec.Source.Tree, runNeeds(a.tree["debian/control"]))
 		if err != nil {
 			return res, err
 		}
@@ -52,6 +53,16 @@ func (a *attempt) build(ctx context.Context) (job.Result, error) {
 		res.Artifacts = append(res.Artifacts, art)
 	}
 	return res, nil
+}
+
+// runNeeds gives what a control file says that its packages depend on, as far as
+// no build adds to it.
+func runNeeds(control string) string {
+	m := runsLine.FindStringSubmatch(control)
+	if m == nil || strings.Contains(m[1], "$") {
+		return ""
+	}
+	return m[1]
 }
 
 func (a *attempt) buildRPM(ctx context.Context, res *job.Result) error {
@@ -129,8 +140,8 @@ func stanza(index, name string) (map[string]string, bool) {
 var debs sync.Map // what makeDeb made
 
 // makeDeb makes a .deb with dpkg-deb, once for each content.
-func makeDeb(name, source, version, tree string) ([]byte, error) {
-	key := strings.Join([]string{name, source, version, tree}, " ")
+func makeDeb(name, source, version, tree, depends string) ([]byte, error) {
+	key := strings.Join([]string{name, source, version, tree, depends}, " ")
 	if data, ok := debs.Load(key); ok {
 		return data.([]byte), nil
 	}
@@ -146,6 +157,9 @@ func makeDeb(name, source, version, tree string) ([]byte, error) {
 		}
 	}
 	control := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: A Person <person@example.com>\nDescription: a test package\n from %s\n", name, version, tree)
+	if depends != "" {
+		control = "Depends: " + depends + "\n" + control
+	}
 	if source != name {
 		control = "Source: " + source + "\n" + control
 	}

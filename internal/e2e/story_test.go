@@ -37,7 +37,7 @@ func TestGoodChange(t *testing.T) {
 	status, bytes := s.get("/repo/juno/debian-12/updates/" + pkg["Filename"])
 	sum := sha256.Sum256([]byte(bytes))
 	built := s.worker.runs(job.StageBuild, "hello")
-	want, err := makeDeb("hello", "hello", pkg["Version"], built[len(built)-1].Tip)
+	want, err := makeDeb("hello", "hello", pkg["Version"], built[len(built)-1].Tip, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,9 @@ func (e *Engine) Decide(ctx context.Context, name string) error {
 			return err
 		}
 		facts.Now, facts.Policy = e.Now(), e.policy(q)
+		if facts.Closures, err = e.closures(ctx, q, facts.Policy, facts.Changes); err != nil {
+			return err
+		}
 		state, effects := gate.Decide(q.State, facts)
 		if len(effects) == 0 && reflect.DeepEqual(state, q.State) {
 			return e.closeCheck(ctx, q, facts)
@@ -122,7 +125,11 @@ func (e *Engine) Facts(ctx context.Context, name string) (gate.State, gate.Facts
 		return gate.State{}, gate.Facts{}, err
 	}
 	facts, err := e.Store.Facts(ctx, q)
+	if err != nil {
+		return q.State, facts, err
+	}
 	facts.Now, facts.Policy = e.Now(), e.policy(q)
+	facts.Closures, err = e.closures(ctx, q, facts.Policy, facts.Changes)
 	return q.State, facts, err
 }
 
@@ -150,7 +157,7 @@ func (e *Engine) policy(q record.Queue) gate.Policy {
 	}
 	for _, c := range e.Site.Queues {
 		if c.Name == q.Name || c.PerBranch && strings.HasPrefix(q.Name, c.Name+"@") {
-			p.Start, p.Floor, p.Ceiling = c.Window.Start, c.Window.Floor, c.Window.Ceiling
+			p.Start, p.Floor, p.Ceiling, p.Lanes = c.Window.Start, c.Window.Floor, c.Window.Ceiling, c.Lanes
 		}
 	}
 	return p

@@ -17,6 +17,7 @@
 //	submit.go   submits (G15–G17)       publish.go  test and released repositories
 //	tell.go     comments and votes      roots.go    roots and their recipes
 //	evidence.go whose fault a failure is
+//	survey.go   trees, results → closures   lanes.go  closures → facts
 package engine
 
 import (
@@ -90,6 +91,7 @@ type Engine struct {
 	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
 	sources   sources  // what trees say of their packages
 	branches  sync.Map // gate.Branch → readable
+	lanes     laneBook // what was read of closures
 	versions  sync.Map // Gerrit's name → its version, asked once
 	recorders sync.Map // gate's queue → *recorder
 }

@@ -51,6 +51,9 @@ func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) 
 	if from, ok, err := e.reusable(ctx, b, j, key); err != nil {
 		return err
 	} else if ok {
+		if err := e.widenReused(ctx, b, j, from); err != nil {
+			return err
+		}
 		e.Log.Info("reused", "job", j.ID, "name", j.Name, "from", from.ID)
 		return e.Store.Reuse(ctx, j.ID, spec, key, from)
 	}
@@ -397,6 +400,9 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 			break
 		}
 		packages[f.Name] = info
+	}
+	if err := e.widen(ctx, j, res, packages); err != nil { // before it has ended: what passes was in the right lane
+		return err
 	}
 	return e.Store.Finish(ctx, lease, res, packages)
 }

@@ -110,6 +110,9 @@ func (e *Engine) prepare(ctx context.Context, b record.Buildset) error {
 	if f := p.fatal(); f != nil {
 		return e.Store.Refuse(ctx, b.ID, nil, f.String(), p.findings)
 	}
+	if err := p.survey(ctx); err != nil {
+		return err
+	}
 	jobs, err := p.jobs(ctx)
 	if err != nil {
 		return err

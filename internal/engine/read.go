@@ -191,6 +191,7 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, Ready: ready, NotReady: why,
 		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: hidden, Queue: r.Queue, Read: serial,
 	}
+	e.survey(ctx, r) // first, so that the decision that follows knows its lane
 	if checked {
 		if err := e.ensureCheck(ctx, r, known.ID == ""); err != nil {
 			return err

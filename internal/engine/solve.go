@@ -23,6 +23,9 @@ type Solver interface {
 	Check(ctx context.Context, q universe.Question) ([]job.Finding, error)
 	// Warm reads an index before it is asked for.
 	Warm(ctx context.Context, r job.Repository, architecture string) error
+	// Asks gives, by each name that a repository's packages are called by, the
+	// names that their relations mention.
+	Asks(ctx context.Context, r job.Repository, architecture string) (map[string][]string, error)
 }
 
 // WarmIndices reads the base distributions' indices, so that no change waits for them.

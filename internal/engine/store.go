@@ -30,6 +30,9 @@ type Facts interface {
 	SaveChange(ctx context.Context, c record.Change) (stale bool, err error)
 	Change(ctx context.Context, id gate.ChangeID) (record.Change, error)
 	OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error)
+	Widen(ctx context.Context, change gate.ChangeID, patchSet int, provides, needs []string) error
+	ClosureRevisions(ctx context.Context, changes []string) ([]record.Closure, error)
+	Closures(ctx context.Context, revisions []int64) ([]record.Closure, error)
 }
 
 // Decisions are the queues and what was decided on them.

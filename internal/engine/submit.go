@@ -21,7 +21,7 @@ import (
 // (G14–G17). Killed at any point, it begins anew and finds what it did before
 // by asking Gerrit.
 func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, serial int) error {
-	return e.Store.Locked(ctx, "submit "+queue, func(ctx context.Context) error {
+	return e.Store.Locked(ctx, fmt.Sprintf("submit %s %d", queue, item), func(ctx context.Context) error {
 		sub, err := e.Store.Submission(ctx, queue, item, serial)
 		if err != nil || sub.Result != nil {
 			return err

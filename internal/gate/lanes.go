@@ -227,7 +227,7 @@ func (v *view) lanePlace(i int) string {
 	text := fmt.Sprintf("%d of those ahead are in its lane", rank)
 	it := v.s.Items[i]
 	for _, other := range slices.Backward(v.s.Items[:i]) {
-		if why := v.share(other, it); why != "" {
+		if why := v.share(other, it); why != "" && !other.hidden() {
 			return fmt.Sprintf("%s, the nearest %s: %s", text, names(other.Changes), why)
 		}
 	}

@@ -25,6 +25,7 @@ type manyLanes struct {
 	met    *touching
 	good   []bool
 	secret []bool
+	veiled bool // one of them is secret
 	stacks [][]int
 	marks  []int // of the last sets that were made: mark counts them
 	mark   int
@@ -228,10 +229,7 @@ func (l *manyLanes) touched(i int) []int {
 // passedBy says that an item, or one that it stands behind, is restricted, and
 // that a public one of a stack that touches it stands further back.
 func (l *manyLanes) passedBy(stack []int, at int) bool {
-	if !slices.Contains(l.secret, true) {
-		return false
-	}
-	return slices.ContainsFunc(append(slices.Clone(l.stacks[at]), at), func(below int) bool {
+	return l.veiled && slices.ContainsFunc(append(slices.Clone(l.stacks[at]), at), func(below int) bool {
 		return l.secret[below] && slices.ContainsFunc(stack, func(k int) bool {
 			return k > below && !l.secret[k] && l.d.share(l.d.s.Items[k], l.d.s.Items[below]) != ""
 		})
@@ -248,7 +246,7 @@ func (l *manyLanes) push(i int, restricted, good bool, base []ItemID) {
 			l.stacks[i] = append(l.stacks[i], at)
 		}
 	}
-	l.good[i], l.secret[i] = good, restricted
+	l.good[i], l.secret[i], l.veiled = good, restricted, l.veiled || restricted
 	l.met.add(i, it.Changes)
 }
 

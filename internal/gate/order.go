@@ -15,7 +15,7 @@ type Place struct {
 	// Active: within the window (G7).
 	Active bool `json:"active"`
 	// Lane is, where the site has lanes, the item at the head of its lane; Ahead
-	// how many of the lane stand ahead of it.
+	// how many of the lane stand ahead of it. An item that is not shown is not named.
 	Lane  ItemID `json:"lane,omitempty"`
 	Ahead int    `json:"ahead,omitempty"`
 	// State is a word that a page can give a colour to.
@@ -76,7 +76,10 @@ func newView(state State, facts Facts) *view {
 func (v *view) place(i int, it *Item) Place {
 	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: v.lane.short(i) == 0}
 	if v.inLanes() {
-		p.Lane, p.Ahead = v.lane.head(i).ID, v.lane.rank(i)
+		p.Ahead = v.lane.rank(i)
+		if head := v.lane.head(i); !head.hidden() {
+			p.Lane = head.ID
+		}
 	}
 	for _, on := range v.under(it) {
 		p.Behind = append(p.Behind, on.Changes...)

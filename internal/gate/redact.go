@@ -54,6 +54,11 @@ func Redact(s State, f Facts, hides func(*Change) bool) (State, Facts) {
 	return s, f
 }
 
+// hidden says that Redact hides a change of the item.
+func (it *Item) hidden() bool {
+	return slices.ContainsFunc(it.Changes, func(r Ref) bool { return Hidden(r.ID) })
+}
+
 // closures leaves of what is not shown the names that something shown has, too.
 func (r redaction) closures(m map[ChangeID]Closure) map[ChangeID]Closure {
 	shown := map[string]bool{}

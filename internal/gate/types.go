@@ -244,7 +244,8 @@ type Facts struct {
 	// Submits holds the recorded outcomes of submits in flight.
 	Submits map[ItemID]SubmitOutcome
 	// Closures say, with Lanes, what can affect what, of each change that stands
-	// in the queue or is in Landed. One that is missing touches everything.
+	// in the queue, may enter it, or is in Landed. One that is missing touches
+	// everything.
 	Closures map[ChangeID]Closure
 	// Commands are administrators' commands not yet obeyed, in order.
 	Commands []Command

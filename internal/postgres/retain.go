@@ -47,6 +47,13 @@ func (s *Store) Forget(ctx context.Context, a Ages) (map[string]int64, error) {
 					OR EXISTS (SELECT FROM test_repositories t WHERE t.buildset = b.id AND t.removed_at IS NULL)))`, a.Artifacts},
 		{"events", `
 			DELETE FROM gerrit_events WHERE handled_at < now() - make_interval(secs => $1)`, a.Events},
+		{"closures", `
+			DELETE FROM closures x USING changes c
+			WHERE c.id = x.change AND (c.status <> 'open' OR c.patch_set > x.patch_set) AND c.read_at < now() - make_interval(secs => $1)
+			  AND NOT EXISTS (SELECT FROM items i WHERE i.left_at IS NULL AND i.changes @> jsonb_build_array(jsonb_build_object('id', c.id)))
+			  AND NOT EXISTS (
+				SELECT FROM buildsets b WHERE b.landed_at IS NOT NULL AND b.published_at IS NULL
+				  AND b.changes @> jsonb_build_array(jsonb_build_object('id', c.id)))`, a.Events},
 		{"decisions", `
 			WITH kept AS ( -- a queue's history begins with a whole record; one that is all old goes
 				SELECT queue,

@@ -68,6 +68,7 @@ func (p *Publisher) ReadPackage(ctx context.Context, f job.Format, a job.Artifac
 		return &record.PackageInfo{
 			Name: k.Name, Version: k.EVR.String(), Architecture: k.Architecture, Source: source, SourceVersion: version,
 			Payload: k.PayloadDigest, Debug: strings.HasSuffix(k.Name, "-debuginfo") || strings.HasSuffix(k.Name, "-debugsource"),
+			Provides: names(k.Provides), Asks: names(k.Requires, k.Recommends, k.Conflicts, k.Obsoletes),
 		}, nil
 	}
 	k, err := deb.ReadPackage(file, size)
@@ -77,7 +78,34 @@ func (p *Publisher) ReadPackage(ctx context.Context, f job.Format, a job.Artifac
 	return &record.PackageInfo{
 		Name: k.Name, Version: k.Version, Architecture: k.Architecture, Source: k.Source, SourceVersion: k.SourceVersion,
 		Payload: string(a.Digest), Debug: strings.HasSuffix(k.Name, "-dbgsym"),
+		Provides: mentioned(k.Control, "Provides"), Asks: mentioned(k.Control, "Pre-Depends", "Depends", "Recommends", "Breaks", "Conflicts", "Replaces"),
 	}, nil
+}
+
+// names lists what relations of an RPM mention.
+func names(lists ...[]rpm.Relation) []string {
+	var out []string
+	for _, list := range lists {
+		for _, r := range list {
+			out = append(out, r.Name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// mentioned lists what some fields of a control file mention.
+func mentioned(c deb.Paragraph, fields ...string) []string {
+	var out []string
+	for _, f := range fields {
+		for _, entry := range strings.FieldsFunc(c.Get(f), func(r rune) bool { return r == ',' || r == '|' }) {
+			if name := strings.FieldsFunc(entry, func(r rune) bool { return strings.ContainsRune(" \t\n:([", r) }); len(name) > 0 {
+				out = append(out, name[0])
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func files(artifacts []record.Artifact) []repo.File {

@@ -216,6 +216,10 @@ type PackageInfo struct {
 	// Payload is the digest of what signing does not change (RPM: payload digest; DEB: the file's own).
 	Payload string `json:"payload"`
 	Debug   bool   `json:"debug,omitempty"` // debug symbols: published, not install-tested
+	// Provides are the names that it is called by beside its own, Asks those
+	// that its relations mention, whatever for.
+	Provides []string `json:"provides,omitempty"`
+	Asks     []string `json:"asks,omitempty"`
 }
 
 // Artifact is a file that a job made.
@@ -296,6 +300,15 @@ type Package struct {
 	File          string           `db:"file"`
 	Kind          job.ArtifactKind `db:"kind"`
 	Buildset      int64            `db:"buildset"`
+}
+
+// Closure is what a patch set's packages make, and what its jobs may read.
+type Closure struct {
+	Change   gate.ChangeID `db:"change"`
+	PatchSet int           `db:"patch_set"`
+	Revision int64         `db:"revision"` // grows with each widening
+	Provides []string      `db:"provides"`
+	Needs    []string      `db:"needs"`
 }
 
 // Root is a prepared root.

@@ -167,6 +167,9 @@ func mentioned(p *Package) []string {
 	return out
 }
 
+// Mentions gives the names in what the package needs and refuses.
+func (p *Package) Mentions() []string { return mentioned(p) }
+
 // Called gives the packages of a name and those that provide it.
 func (x *Index) Called(name string) []*Package {
 	var out []*Package

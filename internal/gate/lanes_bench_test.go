@@ -1,0 +1,31 @@
+package gate_test
+
+import (
+	"fmt"
+	"testing"
+
+	"sluice/internal/gate"
+)
+
+// BenchmarkDecideLanes5000 is one event against a queue of 5,000 items with lanes:
+// each package read by ten others, in 200 projects.
+func BenchmarkDecideLanes5000(b *testing.B) {
+	s, f := standing(5000)
+	f.Policy.Lanes = true
+	f.Closures = map[gate.ChangeID]gate.Closure{}
+	for i := 1; i <= 5000; i++ {
+		n := i % 200
+		c := gate.Closure{Provides: []string{fmt.Sprintf("t p%d", n), fmt.Sprintf("t p%d-dev", n)}}
+		for k := 1; k <= 10 && n%20 > 0; k++ {
+			c.Needs = append(c.Needs, fmt.Sprintf("t p%d", n-n%20))
+		}
+		f.Closures[cid(i)] = c
+	}
+	s, _ = gate.Decide(s, f)
+	b.ReportAllocs()
+	began := cpu(b)
+	for b.Loop() {
+		gate.Decide(s, f)
+	}
+	b.ReportMetric(float64(cpu(b)-began)/float64(b.N), "cpu-ns/op")
+}
