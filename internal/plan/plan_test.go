@@ -161,6 +161,41 @@ func TestStaticKey(t *testing.T) {
 	}
 }
 
+// Jobs are kin where one says how the other would do on the same tree: what the
+// package under test is built as, and what came before it, is no matter.
+func TestKin(t *testing.T) {
+	kin := func(change func(*job.Spec)) string {
+		k, err := Kin(spec(change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	same := kin(func(*job.Spec) {})
+	for what, change := range map[string]func(*job.Spec){
+		"version":  func(s *job.Spec) { s.Version.Full = "2" },
+		"message":  func(s *job.Spec) { s.Source.Message, s.Source.Maintainer, s.Source.Date = "n", "y", time.Unix(1, 0) },
+		"archive":  func(s *job.Spec) { s.Source.Archive = "b" },
+		"packages": func(s *job.Spec) { s.Packages = []job.File{{Name: "f", Digest: "1"}} },
+		"released": func(s *job.Spec) { s.Released, s.Known = map[string]string{"a": "1"}, []job.Finding{{}} },
+	} {
+		if kin(change) != same {
+			t.Errorf("another %s makes strangers of them", what)
+		}
+	}
+	for what, change := range map[string]func(*job.Spec){
+		"tree":     func(s *job.Spec) { s.Source.Tree = "u" },
+		"root":     func(s *job.Spec) { s.Root.Digest = "e" },
+		"scripts":  func(s *job.Spec) { s.Scripts = []string{"test"} },
+		"scenario": func(s *job.Spec) { s.Scenario = &job.Scenario{Name: "two"} },
+		"stage":    func(s *job.Spec) { s.Stage = job.StageLint },
+	} {
+		if kin(change) == same {
+			t.Errorf("they are kin with another %s", what)
+		}
+	}
+}
+
 // A result holds while each name has the candidate that it was given, and none
 // that it asked for has come.
 func TestHolds(t *testing.T) {

@@ -71,10 +71,24 @@ func TestConflict(t *testing.T) {
 	has(t, Message(f), "not a fast-forward")
 }
 
+// Beside a failed job stands how it does without the change.
+func TestRed(t *testing.T) {
+	f := facts(gate.ReportRed,
+		Job{ID: 1, Name: "build a", State: "failed", Voting: true, Took: 2 * time.Second, Evidence: gate.EvidenceRed, EvidenceJob: 9},
+		Job{ID: 2, Name: "lint a", State: "passed", Voting: true})
+	f.Report.Reason = "build a fails on the branch itself since 2026-01-05 12:00 UTC"
+	has(t, Message(f), "Nobody is blamed: build a fails on the branch itself since 2026-01-05 12:00 UTC. This change keeps its place",
+		"- build a: failed in 2.0 s http://s/job/1; it fails on the branch itself too http://s/job/9\n", "- lint a")
+	f.Gate = false
+	has(t, Message(f), "Check has nothing against this change: build a fails")
+	f = facts(gate.ReportFailed, Job{ID: 1, Name: "build a", State: "failed", Voting: true, Evidence: gate.EvidenceAbsent})
+	has(t, Message(f), "Gate failed.", "http://s/job/1; the branch has no such job yet\n")
+}
+
 func TestWordsForEveryKind(t *testing.T) {
 	for _, k := range []gate.ReportKind{
 		gate.ReportStarted, gate.ReportPassed, gate.ReportMerged, gate.ReportFailed, gate.ReportConflict, gate.ReportRefused,
-		gate.ReportDequeued, gate.ReportError, gate.ReportBypassed, gate.ReportPublished,
+		gate.ReportDequeued, gate.ReportError, gate.ReportBypassed, gate.ReportPublished, gate.ReportRed,
 	} {
 		for _, inGate := range []bool{true, false} {
 			f := facts(k)
