@@ -631,6 +631,21 @@ type Conflict struct {
 	With string `json:"with"`
 }
 
+// Estimate When an item is expected to merge, if nobody does anything. Absent where it is not expected to, or nothing is known.
+type Estimate struct {
+	// At The median: as likely earlier as later.
+	At time.Time `json:"at"`
+
+	// Chance How likely it merges at all, 0 to 1.
+	Chance float64 `json:"chance"`
+
+	// From In one case of ten it is earlier.
+	From time.Time `json:"from"`
+
+	// To In one case of ten it is later.
+	To time.Time `json:"to"`
+}
+
 // Finding defines model for Finding.
 type Finding struct {
 	// Excerpt Lines of the log around it.
@@ -652,6 +667,22 @@ type Finding struct {
 
 // FindingSeverity defines model for Finding.Severity.
 type FindingSeverity string
+
+// History defines model for History.
+type History struct {
+	// Decisions In order; internal/history says what is in them.
+	Decisions []json.RawMessage `json:"decisions"`
+
+	// More There are decisions behind these.
+	More bool `json:"more"`
+
+	// Next The after of the following page.
+	Next int64 `json:"next"`
+
+	// Present Of the first page: state, facts, and what was measured of the world, for a simulation.
+	Present *json.RawMessage `json:"present,omitempty"`
+	Queue   string           `json:"queue"`
+}
 
 // Inputs What the job is told, as far as it is known.
 type Inputs struct {
@@ -684,6 +715,9 @@ type Item struct {
 	// Done Jobs that have ended.
 	Done      int       `json:"done"`
 	EnteredAt time.Time `json:"entered_at"`
+
+	// Estimate When an item is expected to merge, if nobody does anything. Absent where it is not expected to, or nothing is known.
+	Estimate *Estimate `json:"estimate,omitempty"`
 
 	// ID Number of the item in its queue.
 	ID int64 `json:"id"`
@@ -888,6 +922,8 @@ type PinnedPublication struct {
 
 // PipelineReason defines model for PipelineReason.
 type PipelineReason struct {
+	// Estimate When an item is expected to merge, if nobody does anything. Absent where it is not expected to, or nothing is known.
+	Estimate *Estimate              `json:"estimate,omitempty"`
 	Pipeline PipelineReasonPipeline `json:"pipeline"`
 	Queue    string                 `json:"queue"`
 	Reason   Reason                 `json:"reason"`
@@ -1176,6 +1212,24 @@ type RetryJobJSONBody struct {
 	Why string `json:"why"`
 }
 
+// GetHistoryParams defines parameters for GetHistory.
+type GetHistoryParams struct {
+	// From Decisions from this time on, with those before that a replay needs.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Decisions until this time.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// After Decisions after this one; then there is no from.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many at most; 0: none.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Restricted With the subjects and topics of restricted changes.
+	Restricted *bool `form:"restricted,omitempty" json:"restricted,omitempty"`
+}
+
 // PauseQueueJSONBody defines parameters for PauseQueue.
 type PauseQueueJSONBody struct {
 	// Why Why it is done; recorded and shown.
@@ -1402,6 +1456,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/queues/{name} (the `GetQueue` operationId).
 	GetQueue(ctx context.Context, name QueueName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetHistory What the queue decided and what from, to be decided again; and the queue as it is now.
+	//
+	// Pages begin with a decision that holds all facts and the state before it, at or before `from`; `next` is the
+	// `after` of the following page. Only operators may read it. The subjects and topics of restricted changes are
+	// left out unless `restricted` asks for them.
+	//
+	// Corresponds with GET /api/v1/queues/{name}/history (the `GetHistory` operationId).
+	GetHistory(ctx context.Context, name QueueName, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PauseQueueWithBody Start and submit nothing new in this queue until it is resumed.
 	//
@@ -1747,6 +1810,25 @@ func (c *Client) ListQueues(ctx context.Context, reqEditors ...RequestEditorFn) 
 // Corresponds with GET /api/v1/queues/{name} (the `GetQueue` operationId).
 func (c *Client) GetQueue(ctx context.Context, name QueueName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetQueueRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetHistory What the queue decided and what from, to be decided again; and the queue as it is now.
+//
+// Pages begin with a decision that holds all facts and the state before it, at or before `from`; `next` is the
+// `after` of the following page. Only operators may read it. The subjects and topics of restricted changes are
+// left out unless `restricted` asks for them.
+//
+// Corresponds with GET /api/v1/queues/{name}/history (the `GetHistory` operationId).
+func (c *Client) GetHistory(ctx context.Context, name QueueName, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHistoryRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2576,6 +2658,115 @@ func NewGetQueueRequest(server string, name QueueName) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetHistoryRequest constructs an http.Request for the GetHistory method
+func NewGetHistoryRequest(server string, name QueueName, params *GetHistoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/queues/%s/history", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Restricted != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "restricted", *params.Restricted, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewPauseQueueRequest calls the generic PauseQueue builder with application/json body
 func NewPauseQueueRequest(server string, name QueueName, body PauseQueueJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2953,6 +3144,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/queues/{name} (the `GetQueue` operationId).
 	GetQueueWithResponse(ctx context.Context, name QueueName, reqEditors ...RequestEditorFn) (*GetQueueResponse, error)
+
+	// GetHistoryWithResponse What the queue decided and what from, to be decided again; and the queue as it is now.
+	//
+	// Pages begin with a decision that holds all facts and the state before it, at or before `from`; `next` is the
+	// `after` of the following page. Only operators may read it. The subjects and topics of restricted changes are
+	// left out unless `restricted` asks for them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/queues/{name}/history (the `GetHistory` operationId).
+	GetHistoryWithResponse(ctx context.Context, name QueueName, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
 
 	// PauseQueueWithBodyWithResponse Start and submit nothing new in this queue until it is resumed.
 	//
@@ -3706,6 +3908,54 @@ func (r GetQueueResponse) ContentType() string {
 	return ""
 }
 
+type GetHistoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *History
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetHistoryResponse) GetJSON200() *History {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetHistoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetHistoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetHistoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetHistoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type PauseQueueResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4210,6 +4460,23 @@ func (c *ClientWithResponses) GetQueueWithResponse(ctx context.Context, name Que
 		return nil, err
 	}
 	return ParseGetQueueResponse(rsp)
+}
+
+// GetHistoryWithResponse What the queue decided and what from, to be decided again; and the queue as it is now.
+//
+// Pages begin with a decision that holds all facts and the state before it, at or before `from`; `next` is the
+// `after` of the following page. Only operators may read it. The subjects and topics of restricted changes are
+// left out unless `restricted` asks for them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/queues/{name}/history (the `GetHistory` operationId).
+func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, name QueueName, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error) {
+	rsp, err := c.GetHistory(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetHistoryResponse(rsp)
 }
 
 // PauseQueueWithBodyWithResponse Start and submit nothing new in this queue until it is resumed.
@@ -4813,6 +5080,39 @@ func ParseGetQueueResponse(rsp *http.Response) (*GetQueueResponse, error) {
 	return response, nil
 }
 
+// ParseGetHistoryResponse parses an HTTP response from a GetHistoryWithResponse call
+func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetHistoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest History
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParsePauseQueueResponse parses an HTTP response from a PauseQueueWithResponse call
 func ParsePauseQueueResponse(rsp *http.Response) (*PauseQueueResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5036,6 +5336,9 @@ type ServerInterface interface {
 	// GetQueue A queue with its items in order, and the jobs of each.
 	// (GET /api/v1/queues/{name})
 	GetQueue(w http.ResponseWriter, r *http.Request, name QueueName)
+	// GetHistory What the queue decided and what from, to be decided again; and the queue as it is now.
+	// (GET /api/v1/queues/{name}/history)
+	GetHistory(w http.ResponseWriter, r *http.Request, name QueueName, params GetHistoryParams)
 	// PauseQueue Start and submit nothing new in this queue until it is resumed.
 	// (POST /api/v1/queues/{name}/pause)
 	PauseQueue(w http.ResponseWriter, r *http.Request, name QueueName)
@@ -5138,6 +5441,12 @@ func (_ Unimplemented) ListQueues(w http.ResponseWriter, r *http.Request) {
 // GetQueue A queue with its items in order, and the jobs of each.
 // (GET /api/v1/queues/{name})
 func (_ Unimplemented) GetQueue(w http.ResponseWriter, r *http.Request, name QueueName) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetHistory What the queue decided and what from, to be decided again; and the queue as it is now.
+// (GET /api/v1/queues/{name}/history)
+func (_ Unimplemented) GetHistory(w http.ResponseWriter, r *http.Request, name QueueName, params GetHistoryParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5692,6 +6001,100 @@ func (siw *ServerInterfaceWrapper) GetQueue(w http.ResponseWriter, r *http.Reque
 	handler.ServeHTTP(w, r)
 }
 
+// GetHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", chi.URLParam(r, "name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetHistoryParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "restricted" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "restricted", r.URL.Query(), &params.Restricted, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "restricted"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "restricted", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetHistory(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // PauseQueue operation middleware
 func (siw *ServerInterfaceWrapper) PauseQueue(w http.ResponseWriter, r *http.Request) {
 
@@ -5943,6 +6346,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/api/v1/queues/{name}/resume", wrapper.ResumeQueue)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/api/v1/queues/{name}/history", wrapper.GetHistory)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/api/v1/changes", wrapper.ListChanges)
@@ -6664,6 +7070,46 @@ func (response GetQueuedefaultApplicationProblemPlusJSONResponse) VisitGetQueueR
 	return err
 }
 
+type GetHistoryRequestObject struct {
+	Name   QueueName `json:"name"`
+	Params GetHistoryParams
+}
+
+type GetHistoryResponseObject interface {
+	VisitGetHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetHistory200JSONResponse History
+
+func (response GetHistory200JSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PauseQueueRequestObject struct {
 	Name QueueName `json:"name"`
 	Body *PauseQueueJSONRequestBody
@@ -6933,6 +7379,9 @@ type StrictServerInterface interface {
 	// GetQueue A queue with its items in order, and the jobs of each.
 	// (GET /api/v1/queues/{name})
 	GetQueue(ctx context.Context, request GetQueueRequestObject) (GetQueueResponseObject, error)
+	// GetHistory What the queue decided and what from, to be decided again; and the queue as it is now.
+	// (GET /api/v1/queues/{name}/history)
+	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// PauseQueue Start and submit nothing new in this queue until it is resumed.
 	// (POST /api/v1/queues/{name}/pause)
 	PauseQueue(ctx context.Context, request PauseQueueRequestObject) (PauseQueueResponseObject, error)
@@ -7387,6 +7836,33 @@ func (sh *strictHandler) GetQueue(w http.ResponseWriter, r *http.Request, name Q
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetQueueResponseObject); ok {
 		if err := validResponse.VisitGetQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetHistory operation middleware
+func (sh *strictHandler) GetHistory(w http.ResponseWriter, r *http.Request, name QueueName, params GetHistoryParams) {
+	var request GetHistoryRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetHistory(ctx, request.(GetHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetHistoryResponseObject); ok {
+		if err := validResponse.VisitGetHistoryResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

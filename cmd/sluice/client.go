@@ -26,6 +26,9 @@ type clientCommands struct {
 	Retry   retryCommand   `cmd:"" help:"Test a change again, or run one job once more." group:"Ask and tell a service"`
 	Pause   pauseCommand   `cmd:"" help:"Start and submit nothing new in a queue." group:"Ask and tell a service"`
 	Resume  resumeCommand  `cmd:"" help:"Undo a pause." group:"Ask and tell a service"`
+
+	Replay   replayCommand   `cmd:"" help:"Decide again what a queue has decided, and compare." group:"Ask and tell a service"`
+	Simulate simulateCommand `cmd:"" help:"Say when each change is expected to merge, and what would be different if." group:"Ask and tell a service"`
 }
 
 // connection is which service is asked, and how the answer is written.

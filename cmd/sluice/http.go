@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/api"
+	"sluice/internal/gate"
 	"sluice/internal/gerrit"
 	"sluice/internal/job"
 	"sluice/internal/record"
@@ -35,6 +36,12 @@ func (l leases) AppendLog(ctx context.Context, lease string, start int64, data [
 // Finish takes a worker's answer.
 func (l leases) Finish(ctx context.Context, lease string, res job.Result) error {
 	return l.engine.Finish(ctx, lease, res)
+}
+
+// estimates says when the changes of a queue are expected to merge.
+func (s *service) estimates(ctx context.Context, queue string) (map[gate.ChangeID]gate.Outlook, time.Time, error) {
+	x, err := s.engine.Expect(ctx, queue)
+	return x.Changes, x.At, err
 }
 
 // streamStates remembers how each Gerrit's events are heard.
@@ -70,6 +77,7 @@ func (s *streamStates) all() []api.StreamState {
 func (s *service) handler() (http.Handler, error) {
 	o := api.Options{
 		Site: s.site, Version: version, Store: s.db.store, Blobs: s.blobs, Feed: s.hub, Facts: s.engine.Facts,
+		Estimates: s.estimates, Model: s.engine.Model,
 		Workers: &api.Workers{Leases: leases{s}, Waits: s.hub, Blobs: s.blobs, Tokens: s.tokens, MaxBlob: int64(s.site.Limits.Artifact)},
 		Streams: s.states.all, Gerrits: map[string]func(context.Context) error{}, Hooks: map[string]http.Handler{},
 		Upstream: s.up, Page: web.Files, Log: s.log,

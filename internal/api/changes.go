@@ -181,6 +181,7 @@ func (s *server) why(ctx context.Context, c record.Change) ([]contract.PipelineR
 		}
 		out = append(out, contract.PipelineReason{
 			Pipeline: contract.PipelineReasonPipeline(pipeline(queue)), Queue: queue, Reason: reason(gate.Explain(state, facts, c.ID)),
+			Estimate: s.estimates(ctx, queue)(c.ID),
 		})
 	}
 	return out, nil

@@ -45,7 +45,8 @@ func (s *server) operate(next http.Handler) http.Handler {
 		problem(w, http.StatusForbidden, "from another site", "a page of another site asked for this; it is not done")
 	}))
 	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		if reads && !isHistory(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -58,8 +59,15 @@ func (s *server) operate(next http.Handler) http.Handler {
 			return
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-		problem(w, http.StatusUnauthorized, "no operator", "a command needs the token of one of the site file's operators (Authorization: Bearer …)")
+		problem(w, http.StatusUnauthorized, "no operator", "this needs the token of one of the site file's operators (Authorization: Bearer …)")
 	}))
+}
+
+// isHistory reports whether a request reads the history of a queue: that holds
+// more than everybody may see.
+func isHistory(r *http.Request) bool {
+	parts := strings.Split(r.URL.EscapedPath(), "/")
+	return len(parts) == 6 && parts[3] == "queues" && parts[5] == "history"
 }
 
 func (s *server) isWorker(given [sha256.Size]byte) bool {

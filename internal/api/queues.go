@@ -105,6 +105,7 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 	if err != nil {
 		return nil, err
 	}
+	estimate := s.estimates(ctx, state.Queue)
 	out := []contract.Item{}
 	for i, p := range gate.Order(state, facts) {
 		it := contract.Item{
@@ -126,6 +127,7 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 			continue
 		}
 		it.Changes = k.refs(p.Changes)
+		it.Estimate = estimate(p.Changes[0].ID)
 		why := reason(gate.Explain(state, facts, p.Changes[0].ID))
 		it.Reason = &why
 		if b := buildsets[gate.BuildsetID(p.Buildset)]; b != nil && p.Buildset != 0 {

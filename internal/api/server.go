@@ -31,7 +31,10 @@ type Options struct {
 	Blobs   blob.Store
 	Feed    Feed
 	// Facts gives state and facts of a queue as a decision would see them now.
-	Facts func(ctx context.Context, queue string) (gate.State, gate.Facts, error)
+	Facts     func(ctx context.Context, queue string) (gate.State, gate.Facts, error)
+	Estimates Estimates // optional
+	// Model is what was measured of the world, for a simulation of a queue; optional.
+	Model func(ctx context.Context, state gate.State) (m gate.Model, known bool, err error)
 	// ReleaseKey and TestKey are the armoured public keys of the repositories.
 	ReleaseKey, TestKey string
 	Workers             *Workers                               // optional

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"sluice/internal/gate"
 	"sluice/internal/record"
@@ -30,6 +31,9 @@ type Queues interface {
 	Queue(ctx context.Context, name string) (record.Queue, error)
 	Command(ctx context.Context, queue, verb string, change gate.ChangeID, who, why string) (int64, error)
 	Answer(ctx context.Context, id int64) (answer string, done bool, err error)
+	History(ctx context.Context, queue string, after int64, limit int) ([]record.Decided, error)
+	HistoryStart(ctx context.Context, queue string, from time.Time) (after int64, err error)
+	RestrictedChanges(ctx context.Context, queue string) ([]string, error)
 	NoteCommand(ctx context.Context, c record.Command) (int64, error)
 	CommandsOf(ctx context.Context, change gate.ChangeID, limit int) ([]record.Command, error)
 }

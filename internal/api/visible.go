@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -108,6 +109,16 @@ func (s visible) CommandsOf(ctx context.Context, change gate.ChangeID, limit int
 		return nil, err
 	}
 	return s.Store.CommandsOf(ctx, change, limit)
+}
+
+// History gives the history of a queue in which nothing is that may not be shown.
+func (s visible) History(ctx context.Context, queue string, after int64, limit int) ([]record.Decided, error) {
+	if !viewing(ctx).restricted {
+		if hidden, err := s.RestrictedChanges(ctx, queue); err != nil || len(hidden) > 0 {
+			return nil, errors.Join(err, record.ErrNotFound)
+		}
+	}
+	return s.Store.History(ctx, queue, after, limit)
 }
 
 // shownOnly keeps the rows of which every change may be shown.

@@ -65,8 +65,8 @@ func (c *Client) authorize(_ context.Context, r *http.Request) error {
 	r.Header.Set("User-Agent", "sluice")
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
-	} else if r.Method == http.MethodPost {
-		return errors.New("a command needs an operator's token: set SLUICE_TOKEN or give --token")
+	} else if r.Method == http.MethodPost || strings.HasSuffix(r.URL.Path, "/history") {
+		return errors.New("this needs an operator's token: set SLUICE_TOKEN or give --token")
 	}
 	return nil
 }
@@ -120,6 +120,13 @@ func (c *Client) Queue(ctx context.Context, name string) (api.Queue, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	return decode[api.Queue](c.raw.GetQueue(ctx, name))
+}
+
+// History gives a page of what a queue decided.
+func (c *Client) History(ctx context.Context, queue string, p api.GetHistoryParams) (api.History, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	return decode[api.History](c.raw.GetHistory(ctx, queue, &p))
 }
 
 // Changes gives the changes that moved last.

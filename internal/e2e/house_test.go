@@ -187,6 +187,7 @@ func (s *site) connect() {
 // runs, and all that was started is stopped.
 func (s *site) finish() {
 	s.fsck()
+	s.replay()
 	s.worker.stop()
 	for _, srv := range s.servers {
 		srv.stop()

@@ -94,6 +94,8 @@ type Engine struct {
 	lanes     laneBook // what was read of closures
 	versions  sync.Map // Gerrit's name → its version, asked once
 	recorders sync.Map // gate's queue → *recorder
+	expected  sync.Map // gate's queue → *expectation
+	measured  jobTimesCache
 }
 
 // Init makes the rows that the site's configuration asks for: queues and repositories.

@@ -19,6 +19,7 @@ type Store interface {
 	Jobs
 	Evidence
 	Publications
+	Measures
 }
 
 // Facts are what Gerrit said.
@@ -132,4 +133,12 @@ type Trees interface {
 type Upstreams interface {
 	// Repositories gives an upstream's repositories for an architecture, with paths below the service's address.
 	Repositories(name, architecture string) ([]job.Repository, error)
+}
+
+// Measures are what simulations are told of the world.
+type Measures interface {
+	JobTimes(ctx context.Context) ([]record.JobTimes, error)
+	QueueTimes(ctx context.Context, queue string) (record.QueueTimes, error)
+	PlannedJobs(ctx context.Context, queue string, items []int64) ([]record.PlannedJob, error)
+	JobCounts(ctx context.Context) (record.JobCounts, error)
 }

@@ -114,3 +114,35 @@ type Reconciled struct {
 	Gerrit string    `db:"gerrit"`
 	At     time.Time `db:"at"`
 }
+
+// JobTimes is how long the jobs of a stage took, of one package or, where that
+// is "", of all.
+type JobTimes struct {
+	Stage     job.Stage `db:"stage"`
+	Package   string    `db:"package"`
+	Quantiles []float64 `db:"quantiles"` // seconds, evenly spaced from the least to the greatest
+}
+
+// QueueTimes is what was measured of a queue lately.
+type QueueTimes struct {
+	Prepare []float64 `db:"prepare"` // seconds, as quantiles: from a decided buildset to its planned jobs
+	Submit  []float64 `db:"submit"`  // seconds, as quantiles: from a decided submit to its outcome
+	Merged  int       `db:"merged"`  // items
+	Failed  int       `db:"failed"`  // items
+	// Jobs of first attempts and of later ones, and how many of them were reused.
+	First       int `db:"first"`
+	FirstReused int `db:"first_reused"`
+	Later       int `db:"later"`
+	LaterReused int `db:"later_reused"`
+}
+
+// PlannedJob is a job of a buildset that is planned; a buildset without jobs has one without a name.
+type PlannedJob struct {
+	Item     gate.ItemID `db:"item"` // 0: the buildset is told as an example
+	Buildset int64       `db:"buildset"`
+	Name     string      `db:"name"`
+	Stage    job.Stage   `db:"stage"`
+	Package  string      `db:"package"`
+	Voting   bool        `db:"voting"`
+	Ran      float64     `db:"ran"` // seconds since it began, while it runs
+}

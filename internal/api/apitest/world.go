@@ -118,7 +118,7 @@ func New(t testing.TB, change func(*api.Options)) *World {
 	w.URL = "http://" + w.Server.Listener.Addr().String()
 	w.Site.URL = w.URL
 	o := api.Options{
-		Site: w.Site, Version: "1.2.3", Store: w.Store, Blobs: w.Blobs, Feed: w.Hub, Facts: w.Engine.Facts,
+		Site: w.Site, Version: "1.2.3", Store: w.Store, Blobs: w.Blobs, Feed: w.Hub, Facts: w.Engine.Facts, Model: w.Engine.Model,
 		ReleaseKey: key().PublicArmored(), TestKey: key().PublicArmored(), Log: log, Heartbeat: 100 * time.Millisecond,
 		Workers: &api.Workers{Waits: w.Hub, Blobs: w.Blobs, Tokens: []api.WorkerToken{{Name: "anvil", Token: WorkerToken}}, MaxBlob: 1 << 20},
 		Streams: func() []api.StreamState {
