@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sluice/internal/config"
@@ -90,7 +91,8 @@ func (c *migrateCommand) Run(ctx context.Context, o output) error {
 
 // doctorCommand asks Gerrit whether the gate may do its work.
 type doctorCommand struct {
-	Config string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Config  string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Observe bool   `help:"For serve --observe: the gate need not vote or submit."`
 }
 
 // Run prints what is wrong and how to mend it.
@@ -109,7 +111,15 @@ func (c *doctorCommand) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
-		in := gerrit.DoctorInput{Label: g.Label}
+		check, gate := site.Pipelines.Check.Votes, site.Pipelines.Gate.Votes
+		in := gerrit.DoctorInput{
+			Label: g.Label, Votes: distinct(check.Passed, check.Failed, check.Started, gate.Passed, gate.Failed, gate.Started), Passed: gate.Passed,
+			Approve: site.Pipelines.Gate.Approve, ReadOnly: c.Observe,
+			Gated: func(project, branch string) bool {
+				_, gated := site.Project(g.Name, project, branch)
+				return gated
+			},
+		}
 		if g.SSH != "" {
 			if in.Stream, err = newStream(g); err != nil {
 				return err
@@ -127,8 +137,18 @@ func (c *doctorCommand) Run(ctx context.Context, o output) error {
 	if found > 0 {
 		return fmt.Errorf("%d problems", found)
 	}
+	if c.Observe {
+		fmt.Fprintln(o.out, "all is well: the gate may listen and read")
+		return nil
+	}
 	fmt.Fprintln(o.out, "all is well: the gate may listen, vote and submit")
 	return nil
+}
+
+// distinct are the votes that are not 0, each once.
+func distinct(votes ...int) []int {
+	slices.Sort(votes)
+	return slices.DeleteFunc(slices.Compact(votes), func(v int) bool { return v == 0 })
 }
 
 // gatedProjects names the projects of a Gerrit that the site gates.

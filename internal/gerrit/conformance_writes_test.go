@@ -178,7 +178,11 @@ func doctor(t *testing.T, s *server) {
 	n := s.propose(t, p, "main", "Mend", 0, nil)
 	s.approve(t, n)
 	s.vote(t, "gate", n, map[string]int{"Verified": 2})
-	in := gerrit.DoctorInput{Label: "Verified", Projects: []string{p}, Stream: s.stream("gate")}
+	merged := s.propose(t, p, "main", "Has merged", 0, nil)
+	s.approve(t, merged)
+	s.vote(t, "gate", merged, map[string]int{"Verified": 2})
+	s.do(t, "gate", "POST", fmt.Sprintf("/changes/%d/revisions/current/submit", merged), nil, nil)
+	in := gerrit.DoctorInput{Label: "Verified", Votes: []int{-2, -1, 1, 2}, Passed: 2, Approve: map[string]int{"Workflow": 1}, Projects: []string{p}, Stream: s.stream("gate")}
 	if found := s.client(t, "gate").Doctor(ctx, in); len(found) != 0 {
 		t.Errorf("a healthy gate: %v", found)
 	}
@@ -189,7 +193,7 @@ func doctor(t *testing.T, s *server) {
 		all = append(all, problem.String())
 	}
 	for i, words := range []string{
-		"Rae Reviewer may not stream events", "may not vote Verified -2..+2", "Rae Reviewer may not submit", "does not see the project nonesuch",
+		"Rae Reviewer may not stream events", "may not vote Verified-2 on main of ", "Rae Reviewer may not submit", "does not see the project nonesuch",
 	} {
 		if i >= len(all) || !strings.Contains(all[i], words) {
 			t.Errorf("problem %d is not %q: %q", i, words, all)

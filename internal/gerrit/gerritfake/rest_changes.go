@@ -199,6 +199,9 @@ func postSubmit(c call) (any, error) {
 	if err := c.login(); err != nil {
 		return nil, err
 	}
+	if !c.by.submits { // before anything is said of the change
+		return nil, refuse(http.StatusForbidden, "submit not permitted")
+	}
 	if _, err := c.s.open(found.number); err != nil {
 		return nil, err
 	}
