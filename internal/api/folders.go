@@ -131,6 +131,6 @@ func (s *server) serveFolder(w http.ResponseWriter, r *http.Request, m *repo.Man
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
 	if err := listing.Execute(w, page); err != nil {
-		s.Log.Debug("a listing was not sent", "path", r.URL.Path, "error", err)
+		s.Log.Debug("a listing was not sent", "path", logPath(r), "error", err)
 	}
 }

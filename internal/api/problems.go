@@ -52,7 +52,7 @@ func (s *server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		problem(w, http.StatusServiceUnavailable, "it took too long", "the database is slow; try again")
 	case r.Context().Err() != nil: // the client has gone
 	default:
-		s.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		s.Log.Error("a request failed", "method", r.Method, "path", logPath(r), "error", err)
 		problem(w, http.StatusInternalServerError, "the service failed", "the cause is in its log; try again, or tell an administrator")
 	}
 }

@@ -64,7 +64,7 @@ func (s *server) missing(w http.ResponseWriter, r *http.Request, err error, what
 		http.Error(w, "404: "+what, http.StatusNotFound)
 	case r.Context().Err() != nil:
 	default:
-		s.Log.Error("a repository cannot be served", "path", r.URL.Path, "error", err)
+		s.Log.Error("a repository cannot be served", "path", logPath(r), "error", err)
 		http.Error(w, "503: the service cannot read this now; its log says why", http.StatusServiceUnavailable)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -132,8 +133,15 @@ func (s *server) contract() http.Handler {
 	return contract.HandlerWithOptions(strict, contract.ChiServerOptions{BaseRouter: r, ErrorHandlerFunc: badRequest})
 }
 
-// logged writes a line for each request, without its query: there may be
-// secrets in it.
+// capability is the form of leases and of the keys of test repositories: who
+// knows one may do what it stands for. Digests are longer.
+var capability = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
+
+// logPath is a request's path as it may be in a log: without the query and
+// without what a reader could use.
+func logPath(r *http.Request) string { return capability.ReplaceAllString(r.URL.Path, "…") }
+
+// logged writes a line for each request.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.Now()
@@ -143,7 +151,7 @@ func (s *server) logged(next http.Handler) http.Handler {
 			if to.Status() >= 500 || r.Method == http.MethodPost && !strings.HasPrefix(r.URL.Path, "/worker/") {
 				level = slog.LevelInfo
 			}
-			s.Log.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", to.Status(),
+			s.Log.Log(r.Context(), level, "request", "method", r.Method, "path", logPath(r), "status", to.Status(),
 				"bytes", to.BytesWritten(), "took", s.Now().Sub(began), "from", r.RemoteAddr)
 		}()
 		next.ServeHTTP(to, r)
@@ -161,7 +169,7 @@ func (s *server) recovered(next http.Handler) http.Handler {
 			if cause == http.ErrAbortHandler {
 				panic(cause)
 			}
-			s.Log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "cause", cause, "stack", string(debug.Stack()))
+			s.Log.Error("a request panicked", "method", r.Method, "path", logPath(r), "cause", cause, "stack", string(debug.Stack()))
 			problem(w, http.StatusInternalServerError, "the service failed", "the cause is in its log")
 		}()
 		next.ServeHTTP(w, r)
