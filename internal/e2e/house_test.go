@@ -58,6 +58,9 @@ type options struct {
 	more        string                // more of the site file
 	window      string
 	stages      string // more of the stages' rules
+	observe     bool
+	label       string // the gate's, where it is not Verified; its votes are then +1 and -1
+	approve     string // label values that the gate asks for: "Approved: 1"
 	apt         string // the base distribution's Packages; its roots are then made of it
 	gerritURL   string // another address of Gerrit's
 	gerritMore  string // more of what is said of Gerrit
@@ -140,6 +143,10 @@ func (s *site) serve() *server {
 	s.t.Helper()
 	srv := &server{site: s}
 	srv.Program, _ = program()
+	srv.More = []string{"--debug"}
+	if s.opt.observe {
+		srv.More = append(srv.More, "--observe")
+	}
 	srv.URL = "http://" + freeAddress(s.t)
 	srv.Config = filepath.Join(s.dir, fmt.Sprintf("site-%d.yaml", len(s.servers)))
 	if !s.opt.embedded {
@@ -235,6 +242,10 @@ func (s *site) config(url string) string {
 		roots = "{build: {method: mmdebstrap}, install: {method: mmdebstrap}}"
 		s.writeAPT(s.opt.apt)
 	}
+	label, votes := "Verified", "{passed: 2, failed: -2}"
+	if s.opt.label != "" {
+		label, votes = s.opt.label, "{passed: 1, failed: -1}"
+	}
 	rpmDist, rpmTarget := "", ""
 	if s.opt.rpm {
 		rpmDist = fmt.Sprintf(`
@@ -247,7 +258,8 @@ func (s *site) config(url string) string {
     roots: {build: {method: script, script: %[1]s}, install: {method: script, script: %[1]s}}`, root)
 		rpmTarget = "\n  - {release: juno, dist: el-9}"
 	}
-	return trial.Site(url, filepath.Join(s.dir, "data"), g) + fmt.Sprintf(`    reconcile: %[2]s%[12]s
+	return trial.Site(url, filepath.Join(s.dir, "data"), g) + fmt.Sprintf(`    reconcile: %[2]s
+    label: %[18]s%[12]s
 upstreams:
   - {name: apt, format: deb, path: %[1]s/apt, suites: [bookworm], trusted: true}
   - {name: rpm, format: rpm, path: %[1]s/rpm, trusted: true}
@@ -266,7 +278,7 @@ projects:%[13]s
   - {project: "%[6]s/**", branch: main, releases: [juno], queue: main}
 pipelines:
   check: {stages: [%[7]s], votes: {passed: 1, failed: -1}}
-  gate: {stages: [%[8]s], votes: {passed: 2, failed: -2}, fail_fast: true, evidence: %[15]t}
+  gate: {stages: [%[8]s], votes: %[16]s, approve: {%[17]s}, fail_fast: true, evidence: %[15]t}
 stages:
   root: {voting: true}%[11]s
 queues:
@@ -277,7 +289,7 @@ local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
-		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues, !s.opt.plainBlame)
+		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues, !s.opt.plainBlame, votes, s.opt.approve, label)
 }
 
 // start runs the program and returns once it answers.

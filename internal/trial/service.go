@@ -28,8 +28,9 @@ type Service struct {
 	*Process
 	Program  string
 	URL      string
-	Config   string // the site file
-	Database string // its address; "" for the embedded one
+	Config   string   // the site file
+	Database string   // its address; "" for the embedded one
+	More     []string // further arguments of serve
 }
 
 // ready is how long a service may take until it answers: it may have to make
@@ -39,7 +40,7 @@ const ready = 5 * time.Minute
 // Serve starts the service, and returns once it answers at path ("/healthz": it
 // runs; "/readyz": it can do its work).
 func (s *Service) Serve(ctx context.Context, log, path string) error {
-	cmd := exec.Command(s.Program, "serve", "--config", s.Config)
+	cmd := exec.Command(s.Program, append([]string{"serve", "--config", s.Config}, s.More...)...)
 	cmd.Env = s.environment()
 	var err error
 	if s.Process, err = StartLogged(cmd, log); err != nil {
