@@ -114,6 +114,12 @@ func (x examination) run(ctx context.Context) []Problem {
 	case info.State != "" && info.State != "ACTIVE":
 		return []Problem{{What: "the project " + x.project + " is " + info.State, Mend: "make it active, or take it out of the site file"}}
 	}
+	if heads, err := x.BranchHeads(ctx, x.project); IsNotFound(err) || err == nil && len(heads) == 0 {
+		return []Problem{{What: x.who.String() + " sees no branch of the project " + x.project,
+			Mend: "give the account Read on refs/heads/* there, or push the first branch"}}
+	} else if err != nil {
+		return []Problem{{What: err.Error(), Mend: "try again"}}
+	}
 	var problems []Problem
 	for _, name := range slices.Sorted(maps.Keys(x.in.Approve)) {
 		l, found := info.Labels[name]

@@ -56,7 +56,7 @@ func TestRealDoctor(t *testing.T) {
 			"may not vote Verified-2 on main of", "Label Verified -2..+2", false},
 		{"no right to submit", func(p string, _ *gerrit.DoctorInput) { access(p, "submit", only("Reviewers")) },
 			"may not submit on main of", "Submit on refs/heads/*", false},
-		{"no right to read", func(p string, _ *gerrit.DoctorInput) { access(p, "read", only("Administrators")) }, "does not see the project", "Read on refs/*", false},
+		{"no right to read", func(p string, _ *gerrit.DoctorInput) { access(p, "read", only("Administrators")) }, "sees no branch of the project", "Read on refs/heads/*", false},
 		{"read only", func(p string, _ *gerrit.DoctorInput) {
 			s.do(t, "admin", "PUT", "/projects/"+escape(p)+"/config", map[string]any{"state": "READ_ONLY"}, nil)
 		}, "is READ_ONLY", "make it active", false},
