@@ -184,7 +184,12 @@ func (e *Engine) widenReused(ctx context.Context, b record.Buildset, j record.Jo
 type closureNames map[string]bool
 
 func (n closureNames) makes(name string) { n[name] = true }
-func (n closureNames) reads(name string) { n[name] = n[name] }
+
+func (n closureNames) reads(name string) {
+	if !n[name] {
+		n[name] = false
+	}
+}
 
 func (n closureNames) makesOf(target string, names []string) {
 	for _, name := range names {
