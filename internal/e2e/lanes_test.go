@@ -55,6 +55,26 @@ func TestLanes(t *testing.T) {
 			t.Errorf("change %d had %d buildsets: nobody is reset", c.Number, n)
 		}
 	}
+	// Released, the application is read through: who asks for it shares the library's lane.
+	front := s.propose("other", "Use the application", dependsOn("other", "app"))
+	lib = s.good2("liba")
+	release = s.worker.hold("install liba")
+	s.g.Approve(t, lib.Number)
+	s.inQueue(lib)
+	s.g.Approve(t, front.Number)
+	s.until("what asks for the released application stands behind the library", func() string {
+		on := s.standsOn(front)
+		return missing(on != "{}" && on != "nothing yet", "it stands behind %s", on)
+	})
+	release()
+	s.merged(lib, front)
+	s.empty()
+}
+
+// good2 is a second good change to a package.
+func (s *site) good2(name string) *testenv.Pushed {
+	s.t.Helper()
+	return s.propose(name, "Mend "+name+" again", map[string]string{"src/more.c": "int more;\n"})
 }
 
 // A build was served what its packaging does not name, and what a change ahead
