@@ -27,11 +27,14 @@ func (d *decider) check() {
 		if !d.wantsCheck(&c, ahead) {
 			return
 		}
-		d.admit([]Ref{refOf(c)}).Ahead = ahead
+		it := d.admit([]Ref{refOf(c)})
+		it.Ahead, it.Recheck = ahead, !d.untested(&c, ahead)
 	}
 	it := d.s.Items[0]
 	if it.Buildset == nil {
 		if d.s.Paused == nil {
+			it = d.edit(it)
+			it.Retest = c.Retest
 			d.prepare(it, nil)
 		}
 		return
@@ -70,16 +73,23 @@ func (d *decider) keepCheck(it *Item, c *Change, ahead []Ref) bool {
 	}
 	if reshaped(it.Ahead, ahead) {
 		it = d.edit(d.drop(it))
-		it.Ahead = ahead
+		it.Ahead, it.Recheck = ahead, false
 	}
 	return true
 }
 
-// wantsCheck says that the change, as it is, has not been checked.
+// wantsCheck says that the change, as it is, has not been checked, or not on
+// what has merged since (R66). However much merges while a check runs, one more follows.
 func (d *decider) wantsCheck(c *Change, ahead []Ref) bool {
 	if _, held := d.held(c); c.Status != Open || held {
 		return false
 	}
+	return d.untested(c, ahead) || c.Retest > d.s.Done[c.ID].Retest
+}
+
+// untested says that the change has no report of a check as it is, or that a
+// person wants another one.
+func (d *decider) untested(c *Change, ahead []Ref) bool {
 	done, ok := d.s.Done[c.ID]
 	return !ok || done.Again || done.PatchSet != c.PatchSet || reshaped(done.Ahead, ahead)
 }
@@ -94,6 +104,8 @@ func reshaped(was, is []Ref) bool {
 }
 
 // concludeCheck tells the result once all jobs have ended, the non-voting too.
+// Of a re-check people are told only what is new; one without a verdict takes
+// nothing back.
 func (d *decider) concludeCheck(it *Item) {
 	v := d.verdict(it)
 	if !v.ended || v.outcome == testing {
@@ -105,12 +117,16 @@ func (d *decider) concludeCheck(it *Item) {
 			return
 		}
 	}
+	was := d.s.Done[d.s.Change]
+	none := it.Recheck && r.Kind == ReportError
+	r.Same = none || it.Recheck && r.Kind == was.Result
 	d.leave([]exit{{it, r}})
-	for _, c := range it.Changes {
-		done := d.s.Done[c.ID]
-		done.Ahead = it.Ahead
-		d.finish(c.ID, done)
+	done := d.s.Done[d.s.Change]
+	if none {
+		done.Result, done.Reason = was.Result, was.Reason
 	}
+	done.Ahead, done.Retest = it.Ahead, it.Retest
+	d.finish(d.s.Change, done)
 }
 
 // unmerged lists the change's own open needs, each after those that it needs

@@ -128,6 +128,7 @@ func TestCheckHistories(t *testing.T) {
 			"upload":  func(*rapid.T) { p.on("upload", p.uploadOpen) },
 			"abandon": func(*rapid.T) { p.on("abandon", p.abandon) },
 			"merge":   func(*rapid.T) { p.on("merge", p.past) },
+			"retest":  func(*rapid.T) { p.on("ask for a new check of", p.retest) },
 			"amend":   func(*rapid.T) { p.on("amend the needs of", p.amend) },
 			"read":    func(*rapid.T) { p.readOne() },
 			"decide":  func(*rapid.T) { p.decide() },
@@ -169,8 +170,92 @@ func (p *player) checkedAsItIs() {
 		p.fail("patch set %d has no report: %+v", c.PatchSet, done)
 	}
 	last := slices.Max(slices.Collect(maps.Keys(p.builds)))
+	for p.builds[last].effect.Recheck && p.noVerdict(p.builds[last]) { // takes nothing back
+		last--
+	}
 	if b := p.builds[last]; b.passed() != (done.Result == gate.ReportPassed) {
 		p.fail("told %s, and passed is %v", done.Result, b.passed())
+	}
+	if done.Retest != c.Retest {
+		p.fail("the new check that was asked for (%d) was not made: %+v", c.Retest, done)
+	}
+	if told := p.lastTold(); told != done.Result {
+		p.fail("people were told %s last, and the check found %s", told, done.Result)
+	}
+}
+
+// noVerdict: no voting job failed, and one has no result, or there is none (G12).
+func (p *player) noVerdict(b *build) bool {
+	failed := func(j gate.Job) bool { return j.Voting && j.State == gate.JobFailed }
+	return !b.passed() && b.conflict == nil && b.broken == "" && !slices.ContainsFunc(b.jobs, failed)
+}
+
+// lastTold is the last result that people were told of change 1.
+func (w *world) lastTold() (kind gate.ReportKind) {
+	for _, e := range w.log {
+		if r := e.Report; e.Kind == gate.Tell && r.Final && !r.Same && r.Kind != gate.ReportDequeued {
+			kind = r.Kind
+		}
+	}
+	return kind
+}
+
+func (p *player) retest(id gate.ChangeID) { p.truth[id].Retest++ }
+
+// However often something merges while a check runs, one more check follows; and
+// people are told only when it finds something else (R66).
+func TestACheckRunsAgainOnWhatHasMerged(t *testing.T) {
+	s := stageCheck(t, 1)
+	merges := func() { s.edit(1, func(c *gate.Change) { c.Retest++ }) }
+	s.step()
+	merges()
+	merges()
+	s.step()
+	s.want("buildsets", []int{len(s.builds)}, 1)
+	s.end(1)
+	if told := s.lastTold(); told != gate.ReportPassed {
+		t.Errorf("told %s", told)
+	}
+	s.says(1, "is being checked again, on what has merged since")
+	if !s.build(1).effect.Recheck {
+		t.Error("a re-check is not told apart")
+	}
+	s.end(1)
+	s.want("items", s.order())
+	s.want("buildsets", []int{len(s.builds)}, 2)
+	if r := s.last(1); !r.Same {
+		t.Errorf("people are told what they know: %+v", r)
+	}
+	s.clash[pair{cid(1), cid(2)}] = true
+	s.trunk = append(s.trunk, cid(2))
+	merges()
+	s.step()
+	s.step()
+	if r := s.last(1); r.Kind != gate.ReportConflict || r.Same {
+		t.Errorf("the new conflict is not told: %+v", r)
+	}
+	clear(s.clash)
+	s.hiccups = 1
+	merges()
+	s.step()
+	s.end(1)
+	if r := s.last(1); r.Kind != gate.ReportError || !r.Same {
+		t.Errorf("a re-check without a verdict is told: %+v", r)
+	}
+	s.says(1, "does not merge")
+	merges()
+	s.step()
+	s.end(1)
+	s.told(1, gate.ReportPassed, "")
+	if r := s.last(1); r.Same {
+		t.Errorf("that it merges again is not told: %+v", r)
+	}
+	merges()
+	s.step()
+	s.edit(1, func(c *gate.Change) { c.PatchSet, c.Revision = 2, "1/2" })
+	s.step()
+	if s.build(1).effect.Recheck {
+		t.Error("the first check of a patch set is a re-check")
 	}
 }
 

@@ -84,7 +84,7 @@ func (d *decider) retry(change *Change) (string, bool) {
 	case it != nil:
 		d.dropAbove(map[ItemID]bool{it.ID: true})
 		it = d.edit(d.drop(it))
-		it.Retry, it.Red = true, nil
+		it.Retry, it.Recheck, it.Red = true, false, nil
 		return name(change.Number) + " is tested again", true
 	case change.Status != Open:
 		return fmt.Sprintf("%s is %s", name(change.Number), change.Status), false

@@ -58,7 +58,11 @@ func (e explainer) item(it *Item, c *Change) Reason {
 		r.Text += "; " + e.lanePlace(i)
 	}
 	if e.s.Kind == Independent {
-		r.Text = fmt.Sprintf("patch set %d of %s is being checked: %s", it.Changes[0].PatchSet, name(c.Number), p.Word)
+		again := ""
+		if it.Recheck {
+			again = " again, on what has merged since"
+		}
+		r.Text = fmt.Sprintf("patch set %d of %s is being checked%s: %s", it.Changes[0].PatchSet, name(c.Number), again, p.Word)
 	}
 	switch p.State {
 	case PlaceSubmitting:
@@ -284,12 +288,21 @@ func (e explainer) refused(c *Change, n Need, s needState, text string) Reason {
 	case needElsewhere, needRestricted:
 		r.Who, r.Next = byGate, "it is waited for until it has merged"
 		if e.reaches(n.ID, c.ID) {
-			r.Who, r.Next = byAuthor, fmt.Sprintf("nothing: the two need each other, and the queues %s and %s never wait for each other; one dependency has to go", e.s.Queue, e.f.Changes[n.ID].Queue)
+			r.Who, r.Next = byAuthor, e.apart(e.f.Changes[n.ID].Queue)
 		}
 	default:
 		r.Who, r.Next = byAuthor, "nothing, until the dependency is mended"
 	}
 	return r
+}
+
+// apart says why changes that need each other can never enter: another queue
+// has one of them, or none has.
+func (e explainer) apart(queue string) string {
+	if queue == "" {
+		return fmt.Sprintf("nothing: the two need each other, and only one of them is gated (queue %s); one dependency has to go", e.s.Queue)
+	}
+	return fmt.Sprintf("nothing: the two need each other, and the queues %s and %s never wait for each other; one dependency has to go", e.s.Queue, queue)
 }
 
 // reaches says that a change needs another, directly or not, by what is known.
@@ -318,7 +331,7 @@ func (e explainer) unchecked(c *Change) Reason {
 	if note, held := e.held(c); held {
 		return Reason{Who: byAdmin, Text: n + " was taken out by " + note.by(), Next: "it is checked when it is enqueued or has a new patch set"}
 	}
-	if done, ok := e.s.Done[c.ID]; ok && done.PatchSet == c.PatchSet && !done.Again {
+	if done, ok := e.s.Done[c.ID]; ok && done.PatchSet == c.PatchSet && !done.Again && c.Retest <= done.Retest {
 		r := e.reported(c, done)
 		r.Text += " (its check)"
 		r.Next = "it is checked again with a new patch set, with a new patch set of what it needs, or with the command retry"

@@ -214,13 +214,23 @@ func (w *world) hold(f gate.Facts) {
 		o.batches()
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.known)) {
-		if r := gate.Explain(s, f, id); r.Text == "" || r.Who == "" {
+		if r := gate.Explain(s, f, id); r.Text == "" || r.Who == "" || !leads(r, false) {
 			w.fail("no reason for %s: %+v", id, r)
 		}
 	}
 	if places := gate.Order(s, f); len(places) != len(s.Items) {
 		w.fail("%d places for %d items", len(places), len(s.Items))
 	}
+}
+
+// leads: a way down the tree ends with whoever can do something, and says on the
+// way what happens next.
+func leads(r gate.Reason, next bool) bool {
+	next = next || r.Next != ""
+	if len(r.Children) == 0 {
+		return next && r.Who != "" && r.Text != ""
+	}
+	return slices.ContainsFunc(r.Children, func(r gate.Reason) bool { return leads(r, next) })
 }
 
 type oracle struct {

@@ -111,7 +111,7 @@ func (d *decider) prepare(it *Item, base []ItemID) {
 	e := Effect{
 		Kind: Prepare, Item: it.ID, Buildset: it.Buildset.ID, Changes: it.Changes,
 		StackItems: slices.Clone(base), Stack: slices.Grow(slices.Clone(it.Ahead), len(base)),
-		Verify: it.Verify, Retry: it.Buildset.Retry,
+		Verify: it.Verify, Retry: it.Buildset.Retry, Recheck: it.Recheck,
 	}
 	for _, id := range base {
 		e.Stack = append(e.Stack, d.item(id).Changes...)

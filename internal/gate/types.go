@@ -46,9 +46,14 @@ type Change struct {
 	// ReadyAt orders those that became ready; the engine keeps the first time.
 	ReadyAt time.Time `json:"ready_at"`
 	// Needs are its direct dependencies, Gerrit parents first.
-	Needs      []Need `json:"needs,omitempty"`
+	Needs []Need `json:"needs,omitempty"`
+	// Topic that Gerrit submits at once, with the Gerrit's name in front; "" where
+	// it submits each change by itself.
 	Topic      string `json:"topic,omitempty"`
 	Restricted bool   `json:"restricted,omitempty"`
+	// Retest asks for a new check: the serial of the last time that something
+	// merged which a check of it reads (R66).
+	Retest int64 `json:"retest,omitempty"`
 	// Queue that the site maps its project and branch to; "" where no gate is.
 	Queue string `json:"queue"`
 	// Read is the serial of the read: an older one never overwrites a newer (G21).
@@ -163,8 +168,10 @@ type Done struct {
 	Reason string `json:"reason,omitempty"`
 	// Again: an administrator let it enter again; it is tested as a retry.
 	Again bool `json:"again,omitempty"`
-	// Ahead is, of a check, what stood under the patch set when it was checked.
-	Ahead []Ref `json:"ahead,omitempty"`
+	// Ahead is, of a check, what stood under the patch set when it was checked;
+	// Retest is the last request for a new check that it answers.
+	Ahead  []Ref `json:"ahead,omitempty"`
+	Retest int64 `json:"retest,omitempty"`
 }
 
 // Item is one place in a queue: a change, or several that merge together.
@@ -194,6 +201,10 @@ type Item struct {
 	Refresh int `json:"refresh,omitempty"`
 	// Retry: an administrator asked to run it again; its next buildset says so.
 	Retry bool `json:"retry,omitempty"`
+	// Recheck: a check that was made before is made again on what has merged
+	// since; Retest is the last request that its attempt answers.
+	Recheck bool  `json:"recheck,omitempty"`
+	Retest  int64 `json:"retest,omitempty"`
 	// Rebases counts how often a restricted item was passed by (G25).
 	Rebases int `json:"rebases,omitempty"`
 	// Red names the jobs that fail on its base without it: it waits, blamed for
@@ -354,9 +365,11 @@ type Effect struct {
 	Serial int `json:"serial,omitempty"`
 	// Verify, for Prepare: Changes have merged already; their merged tree goes
 	// through all voting jobs (G16). Retry: failures are run again, not reused.
-	Verify bool   `json:"verify,omitempty"`
-	Retry  bool   `json:"retry,omitempty"`
-	Report Report `json:"report,omitzero"`
+	Verify bool `json:"verify,omitempty"`
+	Retry  bool `json:"retry,omitempty"`
+	// Recheck, for Prepare: nobody waits for it; whatever else there is to do goes first.
+	Recheck bool   `json:"recheck,omitempty"`
+	Report  Report `json:"report,omitzero"`
 	// Command that was obeyed or, with Refused, not; the answer is in Text.
 	Command int64  `json:"command,omitempty"`
 	Refused bool   `json:"refused,omitempty"`
@@ -401,6 +414,8 @@ type Report struct {
 	Conflict *Conflict `json:"conflict,omitempty"`
 	// Final: the item left its queue with this.
 	Final bool `json:"final"`
+	// Same: a re-check that found nothing new. It is recorded, and nobody is told.
+	Same bool `json:"same,omitempty"`
 }
 
 // ReportKind is an outcome in a word.
