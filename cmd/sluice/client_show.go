@@ -174,9 +174,6 @@ func ago(now, then time.Time) string {
 
 func showWhy(t *table, c api.ChangeSummary, pipelines []api.PipelineReason) {
 	t.line("%s  %s  (%s)", c.ID, c.Subject, c.URL)
-	if len(pipelines) == 0 {
-		t.line("It is neither checked nor gated: the site file has no rule for %s of %s.", c.Branch, c.Project)
-	}
 	for _, p := range pipelines {
 		t.line("%s", p.Pipeline)
 		showReason(t, p.Reason, "  ")

@@ -274,6 +274,9 @@ func (s *service) sweep(ctx context.Context) {
 		} else if n > 0 {
 			s.log.Warn("leases ran out", "attempts", n)
 		}
+		if err := s.engine.Retest(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("ask for new checks", "error", err)
+		}
 		if n, err := s.db.store.RescueTasks(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("rescue tasks", "error", err)
 		} else if n > 0 {

@@ -56,7 +56,7 @@ func (s *server) summaries(ctx context.Context, changes []record.Change) ([]cont
 		return contract.ChangeSummary{
 			ID: string(c.ID), Gerrit: c.Gerrit, Number: c.Number, PatchSet: c.PatchSet, Revision: c.Revision,
 			Project: c.Project, Branch: c.Branch, Subject: c.Subject, Owner: c.Owner, URL: c.URL,
-			Status: contract.ChangeStatus(c.Status), Topic: c.Facts.Topic, Queue: c.Queue, Checked: c.Checked,
+			Status: contract.ChangeStatus(c.Status), Topic: c.Topic, Queue: c.Queue, Checked: c.Checked,
 			UpdatedAt: c.UpdatedAt, Check: outcomes[key{c.ID, gate.Independent}], Gate: outcomes[key{c.ID, gate.Dependent}],
 		}
 	}), nil
@@ -162,7 +162,7 @@ func (s *server) GetWhy(ctx context.Context, r contract.GetWhyRequestObject) (co
 	return contract.GetWhy200JSONResponse{Change: summary[0], Pipelines: why}, nil
 }
 
-// why explains a change in its gate's queue and in its check.
+// why explains a change in its gate's queue and in its check. There is always an answer.
 func (s *server) why(ctx context.Context, c record.Change) ([]contract.PipelineReason, error) {
 	out := []contract.PipelineReason{}
 	for _, queue := range []string{c.Queue, checkQueue(c.ID)} {
@@ -182,6 +182,11 @@ func (s *server) why(ctx context.Context, c record.Change) ([]contract.PipelineR
 		out = append(out, contract.PipelineReason{
 			Pipeline: contract.PipelineReasonPipeline(pipeline(queue)), Queue: queue, Reason: reason(gate.Explain(state, facts, c.ID)),
 			Estimate: s.estimates(ctx, queue)(c.ID),
+		})
+	}
+	if len(out) == 0 {
+		out = append(out, contract.PipelineReason{
+			Pipeline: contract.PipelineReasonPipeline(pipeline("")), Reason: reason(gate.ExplainUnwatched(c.Facts)),
 		})
 	}
 	return out, nil

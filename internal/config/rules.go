@@ -26,6 +26,9 @@ func (s *Site) rules() {
 	if len(s.Pipelines.Check.Approve) > 0 {
 		s.source.fail("pipelines.check.approve", "a check begins with each new patch set, without approval; approve belongs in pipelines.gate")
 	}
+	if s.Pipelines.Gate.Retest != "" {
+		s.source.fail("pipelines.gate.retest", "the gate tests each change on what is ahead of it anyway; retest belongs in pipelines.check")
+	}
 	s.pipelineRules("pipelines.gate", s.Pipelines.Gate)
 	for i, q := range s.Queues {
 		if w := q.Window; w.Floor > w.Start || w.Start > w.Ceiling {

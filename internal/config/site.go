@@ -31,6 +31,8 @@ type Site struct {
 	Projects []Project `yaml:"projects" required:"true"`
 	// Pipelines say which stages run when, and how their outcome is voted.
 	Pipelines Pipelines `yaml:"pipelines"`
+	// Comments are the words in Gerrit's review comments that are taken as commands.
+	Comments Comments `yaml:"comments"`
 	// Stages hold each stage's rules: its time limit, whether it votes, its retries and limits.
 	Stages Stages `yaml:"stages"`
 	// Queues are the dependent queues of the gate; projects that can break each other share one. A rule in projects that names none uses the first.
@@ -237,12 +239,24 @@ type Pipeline struct {
 	Stages []job.Stage `yaml:"stages" oneof:"build publish lint install upgrade systest"`
 	// Approve lists label values that are demanded besides Gerrit's submit requirements: {Workflow: 1} (gate only).
 	Approve map[string]int `yaml:"approve"`
+	// Retest says which open changes are checked again when something merges that their checks read: all (the default), approved (those that could enter the gate), none (check only).
+	Retest string `yaml:"retest" oneof:"none approved all"`
 	// Votes say which value of the gate's label tells which outcome.
 	Votes Votes `yaml:"votes"`
 	// FailFast means that the first voting job that fails cancels the buildset's other jobs.
 	FailFast bool `yaml:"fail_fast"`
 	// Evidence means that nobody is blamed for a job that fails on the branch itself too: where no result is known of it there, it runs there first.
 	Evidence bool `yaml:"evidence" default:"true"`
+}
+
+// Comments are the words in review comments that are taken as commands.
+type Comments struct {
+	// Recheck are words that, at the beginning of a line, have the change tested again; what follows is recorded as the reason. An empty list turns this off.
+	Recheck []string `yaml:"recheck" default:"[recheck]" check:"word"`
+	// Why are words that, alone on a line, are answered with where the change is and what it waits for. An empty list turns this off.
+	Why []string `yaml:"why" default:"[why]" check:"word"`
+	// By says whose recheck counts: anyone who may comment in Gerrit, or reviewers: the change's owner, its uploader and its reviewers.
+	By string `yaml:"by" default:"anyone" oneof:"anyone reviewers"`
 }
 
 // Votes are values of the gate's label. 0 takes an earlier vote back.

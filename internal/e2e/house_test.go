@@ -56,6 +56,9 @@ type options struct {
 	database    string                // another one than the shared
 	rpm         bool                  // a second target, for RPMs
 	more        string                // more of the site file
+	branch      string                // of the common rule; main
+	perBranch   bool                  // a queue for each branch
+	retest      string                // which open changes are checked again on a merge; all
 	window      string
 	stages      string // more of the stages' rules
 	observe     bool
@@ -64,7 +67,7 @@ type options struct {
 	apt         string // the base distribution's Packages; its roots are then made of it
 	gerritURL   string // another address of Gerrit's
 	gerritMore  string // more of what is said of Gerrit
-	projects    string // more rules of projects, before the common one
+	projects    string // more rules of projects, before the common one; PREFIX is that of their names
 	queues      string // more queues
 	plainBlame  bool   // no evidence is asked for
 }
@@ -275,21 +278,23 @@ releases: [{name: juno}]
 targets:
   - {release: juno, dist: debian-12}%[5]s
 projects:%[13]s
-  - {project: "%[6]s/**", branch: main, releases: [juno], queue: main}
+  - {project: "%[6]s/**", branch: "%[19]s", releases: [juno], queue: main}
 pipelines:
-  check: {stages: [%[7]s], votes: {passed: 1, failed: -1}}
+  check: {stages: [%[7]s], votes: {passed: 1, failed: -1}, retest: %[20]s}
   gate: {stages: [%[8]s], votes: %[16]s, approve: {%[17]s}, fail_fast: true, evidence: %[15]t}
 stages:
   root: {voting: true}%[11]s
 queues:
-  - {name: main, window: %[9]s}%[14]s
+  - {name: main, per_branch: %[21]v, window: %[9]s}%[14]s
 workers:
   - {name: tester, token: {file: %[1]s/worker}, labels: [deb, rpm, nspawn]}
 local_worker: {enabled: false}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
-		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow), s.opt.more, s.opt.stages, s.opt.gerritMore, s.opt.projects, s.opt.queues, !s.opt.plainBlame, votes, s.opt.approve, label)
+		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow),
+		s.opt.more, s.opt.stages, s.opt.gerritMore, strings.ReplaceAll(s.opt.projects, "PREFIX", s.name), s.opt.queues,
+		!s.opt.plainBlame, votes, s.opt.approve, label, cmp.Or(s.opt.branch, "main"), cmp.Or(s.opt.retest, "all"), s.opt.perBranch)
 }
 
 // start runs the program and returns once it answers.

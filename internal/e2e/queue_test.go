@@ -208,7 +208,7 @@ func (s *site) facts(queue string) (gate.State, gate.Facts) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	f.Policy = gate.Policy{Start: 20, Floor: 3, Ceiling: 100}
+	f.Policy = gate.Policy{Start: 20, Floor: 3, Ceiling: 100, WholeTopics: true}
 	return q.State, f
 }
 

@@ -145,14 +145,15 @@ func (e *Engine) closeCheck(ctx context.Context, q record.Queue, facts gate.Fact
 }
 
 func (e *Engine) policy(q record.Queue) gate.Policy {
+	// Which Gerrit submits topics at once is in the facts: a change has a topic only there.
 	p := gate.Policy{
 		Start: 20, Floor: 3, Ceiling: 100, FailFast: e.Site.Pipelines.Gate.FailFast, Observe: e.Observe,
-		Evidence: e.Site.Pipelines.Gate.Evidence,
+		Evidence: e.Site.Pipelines.Gate.Evidence, WholeTopics: true,
 	}
 	if q.Kind == gate.Independent {
 		return gate.Policy{
 			Start: 1, Floor: 1, Ceiling: 1, FailFast: e.Site.Pipelines.Check.FailFast, Observe: e.Observe,
-			Evidence: e.Site.Pipelines.Check.Evidence,
+			Evidence: e.Site.Pipelines.Check.Evidence, WholeTopics: true,
 		}
 	}
 	for _, c := range e.Site.Queues {

@@ -18,6 +18,8 @@
 //	tell.go     comments and votes      roots.go    roots and their recipes
 //	evidence.go whose fault a failure is
 //	survey.go   trees, results → closures   lanes.go  closures → facts
+//	needs.go    dependencies            topics.go   topics that are submitted whole
+//	comments.go commands in comments    retest.go   checks on what has merged since
 package engine
 
 import (
@@ -49,6 +51,9 @@ type Gerrit interface {
 	Branch(ctx context.Context, project, branch string) (string, error)
 	ProjectConfig(ctx context.Context, project string) (*gerrit.ProjectConfig, error)
 	ServerVersion(ctx context.Context) (string, error)
+	WholeTopics(ctx context.Context) (bool, error)
+	Remarks(ctx context.Context, number int) ([]gerrit.Message, error)
+	BranchHeads(ctx context.Context, project string) (map[string]string, error)
 	BaseURL() string
 }
 
@@ -96,6 +101,7 @@ type Engine struct {
 	recorders sync.Map // gate's queue → *recorder
 	expected  sync.Map // gate's queue → *expectation
 	measured  jobTimesCache
+	settings  sync.Map // Gerrit's name → setting
 }
 
 // Init makes the rows that the site's configuration asks for: queues and repositories.
@@ -138,6 +144,8 @@ func (e *Engine) Do(ctx context.Context, t record.Task) error {
 		return e.submit(ctx, t.Queue, t.Item, t.Serial)
 	case record.TaskTell:
 		return e.tell(ctx, t.ID)
+	case record.TaskComment:
+		return e.answerComment(ctx, t.ID)
 	case record.TaskRelease:
 		return e.startJobs(ctx, t.ID)
 	case record.TaskProve:

@@ -436,6 +436,9 @@ func (p *preparation) jobs(ctx context.Context) ([]record.NewJob, error) {
 	if isCheck(p.buildset.Queue) {
 		priority = 100
 	}
+	if p.buildset.Recheck {
+		priority = 200
+	}
 	if err := p.waits(ctx); err != nil {
 		return nil, err
 	}
@@ -465,6 +468,9 @@ func (p *preparation) waits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if isCheck(p.buildset.Queue) && mutual(b, p.buildset) {
+			continue // in a circle nobody waits
+		}
 		for i := range p.subjects {
 			s := &p.subjects[i]
 			for _, a := range b.Packages {
@@ -480,6 +486,13 @@ func (p *preparation) waits(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mutual reports whether the buildset ahead stands on a change of this one.
+func mutual(ahead, own record.Buildset) bool {
+	return slices.ContainsFunc(ahead.Stack, func(r gate.Ref) bool {
+		return slices.ContainsFunc(own.Changes, func(o gate.Ref) bool { return o.ID == r.ID })
+	})
 }
 
 // overlaps reports whether what is ahead matters to a subject: its build asks

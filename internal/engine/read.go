@@ -34,6 +34,11 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	if err != nil {
 		return err
 	}
+	if ev.Change == nil && ev.Type == "ref-updated" {
+		if err := e.refMoved(ctx, ev); err != nil {
+			return err
+		}
+	}
 	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.own(ev) ||
 		e.readSince(*ev.Change, ev.ReceivedAt) || e.mergedAsKnown(ctx, ev) {
 		return e.Store.EventHandled(ctx, eventID, "")
@@ -152,44 +157,54 @@ func (e *Engine) gone(ctx context.Context, gerritName string, number int, serial
 	return err
 }
 
+// saveChange stores what was read of a change, and has those read that a
+// decision on it will have to know. One that no pipeline is for is stored only
+// if it is known already.
 func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change, serial int64) error {
-	g, _ := e.Site.GerritServer(gerritName)
+	return reading{e, nil}.save(ctx, gerritName, server, c, serial, false)
+}
+
+// reading is the reading of changes for the sake of others, one within the other.
+type reading struct {
+	*Engine
+	within []gate.ChangeID // those that are being read now: circles end here
+}
+
+// save is saveChange; wanted: others need the change, whatever project it is of.
+func (e reading) save(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change, serial int64, wanted bool) error {
 	rule, checked := e.Site.Project(gerritName, c.Project, c.Branch)
 	known, err := e.Store.Change(ctx, id(gerritName, c.Number))
 	if err != nil && !errors.Is(err, record.ErrNotFound) {
 		return err
 	}
-	if errors.Is(err, record.ErrNotFound) && !checked {
+	if errors.Is(err, record.ErrNotFound) && !checked && !wanted {
 		return nil // nothing of this site's
 	}
-	ready, why := gerrit.NeedsOwnLabelOnly(c, g.Label)
-	ready, why = e.approved(c, ready, why)
+	e.within = append(slices.Clip(e.within), id(gerritName, c.Number))
 	r := record.Change{
 		ID: id(gerritName, c.Number), Gerrit: gerritName, Number: c.Number, Project: c.Project, Branch: c.Branch,
 		ChangeKey: c.ChangeID, PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Message: c.Message,
 		Owner: c.Owner.String(), Author: fmt.Sprintf("%s <%s>", c.Author.Name, c.Author.Email), AuthorDate: c.Author.When,
-		FetchRef: c.Ref, Status: status(c.Status), Checked: checked, ReadSerial: serial, UpdatedAt: c.Updated,
-		URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, c.Number),
+		FetchRef: c.Ref, Status: status(c.Status), Checked: checked, Topic: c.Topic, Heard: known.Heard,
+		ReadSerial: serial, UpdatedAt: c.Updated, URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, c.Number),
 	}
 	if checked {
 		if r.Queue, err = e.queueFor(ctx, rule.Queue, c.Branch); err != nil {
 			return err
 		}
 	}
-	hidden, err := e.mayNotAllRead(ctx, gerritName, c)
-	if err != nil {
+	if r.Facts, err = e.changeFacts(ctx, gerritName, c, r); err != nil {
 		return err
 	}
-	needs := known.Facts.Needs
-	if r.Status == gate.Open && (known.Revision != c.Revision || len(needs) > 0) {
-		if needs, err = e.needs(ctx, gerritName, server, c); err != nil {
+	if r.Facts.Needs = known.Facts.Needs; checked && r.Status == gate.Open && (known.Revision != c.Revision || len(known.Facts.Needs) > 0) {
+		if r.Facts.Needs, err = e.needs(ctx, gerritName, server, c); err != nil {
 			return err
 		}
 	}
-	r.Facts = gate.Change{
-		ID: r.ID, Number: c.Number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
-		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, Ready: ready, NotReady: why,
-		ReadyAt: e.Now(), Needs: needs, Topic: c.Topic, Restricted: hidden, Queue: r.Queue, Read: serial,
+	if r.Facts.Topic != "" && r.Status == gate.Open {
+		if err := e.topicMates(ctx, gerritName, server, c); err != nil {
+			return err
+		}
 	}
 	e.survey(ctx, r) // first, so that the decision that follows knows its lane
 	if checked {
@@ -197,8 +212,37 @@ func (e *Engine) saveChange(ctx context.Context, gerritName string, server Gerri
 			return err
 		}
 	}
-	_, err = e.Store.SaveChange(ctx, r)
-	return err
+	if checked {
+		if r.Heard, err = e.hear(ctx, gerritName, server, c, r.Heard); err != nil {
+			return err
+		}
+	}
+	if _, err = e.Store.SaveChange(ctx, r); err != nil {
+		return err
+	}
+	return e.tellDependants(ctx, known, r)
+}
+
+// changeFacts are what the gate is to know of a change, but for its needs.
+func (e *Engine) changeFacts(ctx context.Context, gerritName string, c *gerrit.Change, r record.Change) (gate.Change, error) {
+	g, _ := e.Site.GerritServer(gerritName)
+	topic, err := e.topic(ctx, gerritName, c)
+	if err != nil {
+		return gate.Change{}, err
+	}
+	hidden, err := e.mayNotAllRead(ctx, gerritName, c)
+	f := gate.Change{
+		ID: r.ID, Number: c.Number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
+		PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: r.Status, ReadyAt: e.Now(),
+		Topic: topic, Restricted: hidden, Queue: r.Queue, Read: r.ReadSerial,
+	}
+	if !r.Checked {
+		f.NotReady = []string{"no queue is for its project and branch"}
+		return f, err
+	}
+	f.Ready, f.NotReady = gerrit.NeedsOwnLabelOnly(c, g.Label)
+	f.Ready, f.NotReady = e.approved(c, f.Ready, f.NotReady)
+	return f, err
 }
 
 // approved adds the site's own conditions (pipelines.gate.approve) to Gerrit's.
@@ -259,115 +303,6 @@ func (e *Engine) ensureCheck(ctx context.Context, r record.Change, isNew bool) e
 	return e.Store.CloseQueue(ctx, CheckQueue(r.ID), false)
 }
 
-// needs gives a change's direct dependencies, and has those read that are not known yet.
-func (e *Engine) needs(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change) ([]gate.Need, error) {
-	var needs []gate.Need
-	chain, err := server.Related(ctx, c.Number, c.Revision)
-	if err != nil && !gerrit.IsNotFound(err) {
-		return nil, fmt.Errorf("relation chain of change %d: %w", c.Number, err)
-	}
-	for _, r := range chain {
-		if r.Number == 0 || r.Number == c.Number || !slices.Contains(c.Parents, r.Revision) {
-			continue
-		}
-		needs = append(needs, gate.Need{Kind: gate.Parent, ID: id(gerritName, r.Number), PatchSet: r.PatchSet})
-	}
-	for _, d := range gerrit.DependsOnOf(c.Message) {
-		found, err := e.resolve(ctx, gerritName, d)
-		if err != nil {
-			return nil, fmt.Errorf("Depends-On of change %d: %w", c.Number, err)
-		}
-		if len(found) == 0 {
-			needs = append(needs, gate.Need{Kind: gate.DependsOn, Text: d.Text})
-		}
-		for _, f := range found {
-			if f != id(gerritName, c.Number) {
-				needs = append(needs, gate.Need{Kind: gate.DependsOn, ID: f, Text: d.Text})
-			}
-		}
-	}
-	return needs, e.readMissing(ctx, needs)
-}
-
-// resolve finds the changes that a footer means, on the Gerrit that it names.
-func (e *Engine) resolve(ctx context.Context, gerritName string, d gerrit.DependsOn) ([]gate.ChangeID, error) {
-	names := []string{gerritName}
-	for n := range e.Gerrits {
-		if n != gerritName {
-			names = append(names, n)
-		}
-	}
-	for _, n := range names {
-		if o, ok := e.Gerrits[n].(interface{ Owns(gerrit.DependsOn) bool }); ok && !o.Owns(d) {
-			continue
-		}
-		found, err := e.Gerrits[n].Resolve(ctx, d)
-		if err != nil && !gerrit.IsNotFound(err) {
-			return nil, err
-		}
-		var ids []gate.ChangeID
-		for _, c := range found {
-			ids = append(ids, id(n, c.Number))
-		}
-		if len(ids) > 0 {
-			return ids, nil
-		}
-	}
-	return nil, nil
-}
-
-// readMissing has the changes read that a decision will have to know.
-func (e *Engine) readMissing(ctx context.Context, needs []gate.Need) error {
-	for _, n := range needs {
-		if n.ID == "" {
-			continue
-		}
-		if _, err := e.Store.Change(ctx, n.ID); !errors.Is(err, record.ErrNotFound) {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		name, number := split(n.ID)
-		if err := e.readAny(ctx, name, number); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readAny stores a change even if no pipeline is for its project: others need it.
-func (e *Engine) readAny(ctx context.Context, gerritName string, number int) error {
-	server := e.Gerrits[gerritName]
-	serial, _, err := e.Store.NextRead(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := server.Change(ctx, number)
-	if err != nil {
-		return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
-	}
-	if _, checked := e.Site.Project(gerritName, c.Project, c.Branch); checked {
-		return e.saveChange(ctx, gerritName, server, c, serial)
-	}
-	hidden, err := e.mayNotAllRead(ctx, gerritName, c)
-	if err != nil {
-		return err
-	}
-	_, err = e.Store.SaveChange(ctx, record.Change{
-		ID: id(gerritName, number), Gerrit: gerritName, Number: number, Project: c.Project, Branch: c.Branch,
-		ChangeKey: c.ChangeID, PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Message: c.Message,
-		Owner: c.Owner.String(), AuthorDate: c.Author.When, FetchRef: c.Ref, Status: status(c.Status),
-		ReadSerial: serial, UpdatedAt: c.Updated, URL: fmt.Sprintf("%sc/%s/+/%d", server.BaseURL(), c.Project, number),
-		Facts: gate.Change{
-			ID: id(gerritName, number), Number: number, Branch: gate.Branch{Project: gerritName + ":" + c.Project, Branch: c.Branch},
-			PatchSet: c.PatchSet, Revision: c.Revision, Subject: c.Subject, Status: status(c.Status), Read: serial,
-			Restricted: hidden, NotReady: []string{"no queue is for its project and branch"},
-		},
-	})
-	return err
-}
-
 func split(c gate.ChangeID) (gerritName string, number int) {
 	s := string(c)
 	for i := len(s) - 1; i >= 0; i-- {
@@ -412,11 +347,15 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 		c := &open[i]
 		k, have := unseen[c.Number]
 		delete(unseen, c.Number)
+		topic, err := e.topic(ctx, gerritName, c) // the server's setting may have changed
+		if err != nil {
+			return err
+		}
 		hidden, err := e.mayNotAllRead(ctx, gerritName, c) // what rights have changed shows in no change
 		if err != nil {
 			return err
 		}
-		same := have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision && k.Facts.Restricted == hidden
+		same := have && k.UpdatedAt.Equal(c.Updated) && k.Revision == c.Revision && k.Facts.Topic == topic && k.Facts.Restricted == hidden
 		if same && k.ReadAt.Sub(c.Updated) > settled && e.Now().Sub(k.ReadAt) < time.Hour {
 			continue
 		}
@@ -425,5 +364,5 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 	for number := range unseen {
 		problems = append(problems, e.ReadChange(ctx, gerritName, number))
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, e.compareHeads(ctx, gerritName, server, known))...)
 }

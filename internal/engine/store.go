@@ -14,6 +14,8 @@ import (
 // Store is the database, as the engine uses it.
 type Store interface {
 	Facts
+	Comments
+	Moves
 	Decisions
 	Buildsets
 	Jobs
@@ -34,6 +36,26 @@ type Facts interface {
 	Widen(ctx context.Context, change gate.ChangeID, patchSet int, provides, needs []string) error
 	ClosureRevisions(ctx context.Context, changes []string) ([]record.Closure, error)
 	Closures(ctx context.Context, revisions []int64) ([]record.Closure, error)
+	Dependants(ctx context.Context, changeKey string, number int) ([]gate.ChangeID, error)
+	Enqueue(ctx context.Context, t record.Task) error
+}
+
+// Comments are the commands in review comments.
+type Comments interface {
+	Hear(ctx context.Context, comments []record.Comment) error
+	Comment(ctx context.Context, id int64) (record.Comment, error)
+	CommentBegins(ctx context.Context, id int64) (first bool, err error)
+	CommentAnswered(ctx context.Context, id int64, answer string) error
+	CommentCommand(ctx context.Context, c record.Comment, queue, verb, why string) (command int64, err error)
+	Answer(ctx context.Context, command int64) (answer string, done bool, err error)
+	WasGated(ctx context.Context, change gate.ChangeID, patchSet int) (bool, error)
+}
+
+// Moves are what has moved under the open changes.
+type Moves interface {
+	BranchMoved(ctx context.Context, gerrit, project, branch string) error
+	SaveHeads(ctx context.Context, gerrit, project string, heads map[string]string) error
+	Retest(ctx context.Context, calm, patience time.Duration, approved, none bool) (int, error)
 }
 
 // Decisions are the queues and what was decided on them.

@@ -105,8 +105,8 @@ func (s *submission) run(ctx context.Context) (gate.SubmitOutcome, error) {
 			return gate.SubmitOutcome{}, err
 		}
 	}
-	for _, r := range s.sub.Changes {
-		if slices.Contains(s.landed, r.ID) {
+	for i, r := range s.sub.Changes {
+		if slices.Contains(s.landed, r.ID) || i > 0 && s.cameAlong(ctx, r) {
 			continue
 		}
 		if out, err := s.one(ctx, r); out != nil || err != nil {
@@ -164,7 +164,7 @@ func (s *submission) look(ctx context.Context) (map[gate.ChangeID]*gerrit.Change
 // at the revision that was tested, and has no topic.
 func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 	c, err := s.engine.Store.Change(ctx, r.ID)
-	return err == nil && c.Status == gate.Open && c.Revision == r.Revision && c.Facts.Topic == ""
+	return err == nil && c.Status == gate.Open && c.Revision == r.Revision && c.Topic == ""
 }
 
 // baseMoved resolves the base again: each branch has to have the very tree
@@ -214,8 +214,12 @@ func (s *submission) proven(ctx context.Context, changes map[gate.ChangeID]*gerr
 			continue
 		}
 		name, number := split(r.ID)
-		if c := changes[r.ID]; (c == nil || c.Topic == "") && len(s.sub.Changes) == 1 && s.alone(ctx, r) {
-			continue
+		whole, err := s.engine.wholeTopics(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if c := changes[r.ID]; !whole && (c == nil || c.Topic == "") && len(s.sub.Changes) == 1 && s.alone(ctx, r) {
+			continue // a topic may be new; where it binds, Gerrit is always asked
 		}
 		together, err := s.engine.Gerrits[name].SubmittedTogether(ctx, number)
 		if err != nil {
@@ -294,6 +298,18 @@ func (s *submission) voteLost(ctx context.Context, r gate.Ref) bool {
 		}
 	}
 	return s.vote(ctx, r, c) == nil
+}
+
+// cameAlong reports whether the submit of a member before has merged this one
+// too, as it does where topics are submitted whole.
+func (s *submission) cameAlong(ctx context.Context, r gate.Ref) bool {
+	name, number := split(r.ID)
+	c, err := s.engine.Gerrits[name].Change(ctx, number)
+	if err != nil || c.Status != gerrit.StatusMerged {
+		return false // the submit says what there is to say
+	}
+	s.landed = append(s.landed, r.ID)
+	return true
 }
 
 // one submits one change. A refusal is final only if the facts, read again,

@@ -24,8 +24,8 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if err != nil || eff.DoneAt != nil {
 		return err
 	}
-	if k := eff.Effect.Report.Kind; isCheck(eff.Queue) && (k == gate.ReportStarted || k == gate.ReportDequeued) {
-		return e.Store.EffectDone(ctx, effectID, "", "") // that a patch set is checked, or was replaced, is no news
+	if r := eff.Effect.Report; isCheck(eff.Queue) && (r.Kind == gate.ReportStarted || r.Kind == gate.ReportDequeued || r.Same) {
+		return e.Store.EffectDone(ctx, effectID, "", "") // that a patch set is checked, was replaced, or is as it was, is no news
 	}
 	if eff.Effect.Report.Kind == gate.ReportStarted {
 		if e.Now().Sub(eff.CreatedAt) < settle {
@@ -113,7 +113,7 @@ func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref
 	}
 	g, _ := e.Site.GerritServer(name)
 	in := gerrit.ReviewInput{EffectID: marker, Message: text, Link: link, Attention: true}
-	if vote, ok := e.voteOf(eff); ok && !(isCheck(eff.Queue) && e.gated(ctx, ref.ID)) {
+	if vote, ok := e.voteOf(ctx, eff, ref); ok && !(isCheck(eff.Queue) && e.gated(ctx, ref.ID)) {
 		in.Labels = map[string]int{g.Label: vote}
 	}
 	_, err := server.Review(ctx, number, ref.Revision, in)
@@ -148,16 +148,42 @@ func (e *Engine) gated(ctx context.Context, change gate.ChangeID) bool {
 	return false
 }
 
-// voteOf gives the vote that goes with a report, if there is one.
-func (e *Engine) voteOf(eff record.Effect) (int, bool) {
+// voteOf gives the vote that goes with a report on a change, if there is one. Who
+// leaves the gate without a verdict has that of its check, which may have ended
+// while it stood there.
+func (e *Engine) voteOf(ctx context.Context, eff record.Effect, ref gate.Ref) (int, bool) {
 	votes := e.votes(eff.Queue)
 	switch eff.Effect.Report.Kind {
 	case gate.ReportPassed:
 		return votes.Passed, true
 	case gate.ReportFailed, gate.ReportConflict, gate.ReportRefused:
 		return votes.Failed, true
-	case gate.ReportStarted, gate.ReportDequeued, gate.ReportError, gate.ReportRed:
+	case gate.ReportStarted:
 		return votes.Started, true
+	case gate.ReportDequeued, gate.ReportError, gate.ReportRed:
+		if vote, ok := e.checkVote(ctx, ref); ok && !isCheck(eff.Queue) {
+			return vote, true
+		}
+		return votes.Started, true
+	}
+	return 0, false
+}
+
+// checkVote gives the vote of a patch set's check, if it has come to a verdict.
+func (e *Engine) checkVote(ctx context.Context, ref gate.Ref) (int, bool) {
+	q, err := e.Store.Queue(ctx, CheckQueue(ref.ID))
+	if err != nil {
+		return 0, false
+	}
+	done, votes := q.State.Done[ref.ID], e.Site.Pipelines.Check.Votes
+	if done.PatchSet != ref.PatchSet {
+		return 0, false
+	}
+	switch done.Result {
+	case gate.ReportPassed:
+		return votes.Passed, true
+	case gate.ReportFailed, gate.ReportConflict:
+		return votes.Failed, true
 	}
 	return 0, false
 }

@@ -132,14 +132,14 @@ func (d *decider) concludeCheck(it *Item) {
 // unmerged lists the change's own open needs, each after those that it needs
 // itself, whatever queue they are of. A parent that has a newer patch set than
 // the change stands on is left out: the change brings the older one along.
-func (d *decider) unmerged(c *Change) []Ref {
+func (d *decider) unmerged(root *Change) []Ref {
 	var refs []Ref
-	seen := map[ChangeID]bool{c.ID: true}
+	seen := map[ChangeID]bool{root.ID: true}
 	var walk func(c *Change)
 	walk = func(c *Change) {
 		for _, n := range d.needs(c) {
 			on, ok := d.f.Changes[n.ID]
-			if !ok || seen[n.ID] || on.Status != Open || d.need(c, n) == needOutdated {
+			if !ok || seen[n.ID] || on.Status != Open || d.need(c, n) == needOutdated || n.Kind == TopicMate && d.above(&on, root.ID) {
 				continue
 			}
 			seen[n.ID] = true
@@ -147,6 +147,23 @@ func (d *decider) unmerged(c *Change) []Ref {
 			refs = append(refs, refOf(on))
 		}
 	}
-	walk(c)
+	walk(root)
 	return refs
+}
+
+// above says that a change stands on another by its commits: of one topic they
+// need each other, and still it is no base for a check of the lower one.
+func (d *decider) above(c *Change, low ChangeID) bool {
+	seen := map[ChangeID]bool{}
+	var walk func(c *Change) bool
+	walk = func(c *Change) bool {
+		if seen[c.ID] {
+			return false
+		}
+		seen[c.ID] = true
+		return slices.ContainsFunc(c.Needs, func(n Need) bool {
+			return n.Kind == Parent && (n.ID == low || walk(new(d.f.Changes[n.ID])))
+		})
+	}
+	return walk(c)
 }

@@ -305,3 +305,17 @@ func TestG25ACheckWaitsForWhatIsRestricted(t *testing.T) {
 	s.step()
 	s.want("ahead once it has merged", numbers(s.build(1).effect.Stack))
 }
+
+// A check stands on its topic-mates, where topics are submitted whole, but not on
+// those that stand on it.
+func TestACheckStandsOnItsTopic(t *testing.T) {
+	s := stageCheck(t, 4)
+	s.policy.WholeTopics = true
+	for n := 1; n <= 3; n++ {
+		s.edit(n, func(c *gate.Change) { c.Topic = "g:t" })
+	}
+	s.edit(4, func(c *gate.Change) { c.Needs = []gate.Need{{Kind: gate.Parent, ID: cid(1), PatchSet: 1}} })
+	s.edit(3, func(c *gate.Change) { c.Needs = []gate.Need{{Kind: gate.Parent, ID: cid(4), PatchSet: 1}} })
+	s.step()
+	s.want("ahead", numbers(s.build(1).effect.Stack), 2)
+}

@@ -22,6 +22,22 @@ func Explain(state State, facts Facts, id ChangeID) Reason {
 	return e.change(id)
 }
 
+// ExplainUnwatched answers "why" for a change that no queue of the site is about: it is
+// known because others need it.
+func ExplainUnwatched(c Change) Reason {
+	n := name(c.Number)
+	r := Reason{Change: c.ID, Who: byAdmin, Next: "nothing here; what needs it is told when it has merged"}
+	switch c.Status {
+	case Merged:
+		r.Who, r.Text, r.Next = byGate, n+" has merged", "nothing"
+	case Open:
+		r.Text = fmt.Sprintf("%s is neither checked nor gated: the site has no rule for %s of %s", n, c.Branch.Branch, c.Branch.Project)
+	default:
+		r.Who, r.Text, r.Next = byAuthor, n+" is "+string(c.Status), "nothing, until it is restored"
+	}
+	return r
+}
+
 type explainer struct {
 	*view
 	told map[ChangeID]bool // ends the answer for those that need each other

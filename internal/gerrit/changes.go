@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	gg "github.com/andygrunwald/go-gerrit"
 )
 
 // options that every read of a change asks for.
@@ -76,6 +78,31 @@ func (c *Client) Mergeable(ctx context.Context, number int) (bool, error) {
 	}
 	err := c.get(ctx, fmt.Sprintf("changes/%d/revisions/current/mergeable", number), &answer)
 	return answer.Mergeable, err
+}
+
+// patchSetLevel is Gerrit's name for a comment on no file: what people write in
+// its page comes as one, and the change's message says no more than "(1 comment)".
+const patchSetLevel = "/PATCHSET_LEVEL"
+
+// Remarks gives what people wrote on patch sets of a change as a whole, beside
+// its messages; each has the id of the message that it came with.
+func (c *Client) Remarks(ctx context.Context, number int) ([]Message, error) {
+	var answer map[string][]struct {
+		Message  string       `json:"change_message_id"`
+		Tag      string       `json:"tag"`
+		Author   Account      `json:"author"`
+		Updated  gg.Timestamp `json:"updated"`
+		Text     string       `json:"message"`
+		PatchSet int          `json:"patch_set"`
+	}
+	if err := c.get(ctx, fmt.Sprintf("changes/%d/comments", number), &answer); err != nil {
+		return nil, err
+	}
+	var all []Message
+	for _, r := range answer[patchSetLevel] {
+		all = append(all, Message{ID: r.Message, Tag: r.Tag, Author: r.Author, Date: r.Updated.Time, Text: r.Text, PatchSet: r.PatchSet})
+	}
+	return all, nil
 }
 
 // pageSize is how many changes one request asks for; Gerrit may give fewer.

@@ -31,11 +31,13 @@ func conformance(t *testing.T, s *server) {
 		{"relation chain", chain},
 		{"Depends-On", dependsOn},
 		{"review", review},
+		{"remarks", remarks},
 		{"review that Gerrit would refuse", refusedReview},
 		{"submit", submit},
 		{"submit of a chain", submitChain},
 		{"private", private},
 		{"projects", projects},
+		{"whole topics", wholeTopics},
 		{"doctor", doctor},
 		{"stream", stream},
 		{"stream denied", streamDenied},
@@ -281,4 +283,27 @@ func dependsOn(t *testing.T, s *server) {
 	meant, err := c.Resolve(ctx, gerrit.DependsOnOf("Depends-On: " + id)[0])
 	check(t, err)
 	equal(t, "without the abandoned", len(meant), 1)
+}
+
+// Whether topics are submitted whole, and what a query for one finds.
+func wholeTopics(t *testing.T, s *server) {
+	ctx := context.Background()
+	c := s.client(t, "gate")
+	whole, err := c.WholeTopics(ctx)
+	equal(t, "as it is", [2]any{whole, err}, [2]any{false, nil})
+	if s.fake != nil {
+		s.fake.WholeTopic = true
+		whole, err = c.WholeTopics(ctx)
+		equal(t, "set", [2]any{whole, err}, [2]any{true, nil})
+		s.fake.WholeTopic = false
+	}
+	p := s.project(t)
+	topic := fmt.Sprintf("odd topic %d", serial.Add(1))
+	n := s.propose(t, p, "main", "Mend", 0, map[string]any{"topic": topic})
+	s.propose(t, p, "main", "Mend more", 0, map[string]any{"topic": topic + "er"})
+	found, err := c.Query(ctx, "status:open topic:"+gerrit.Quote(topic), 0)
+	check(t, err)
+	if len(found) != 1 || found[0].Number != n {
+		t.Errorf("topic %s: found %d", topic, len(found))
+	}
 }

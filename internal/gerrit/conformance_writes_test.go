@@ -325,3 +325,29 @@ func streamDenied(t *testing.T, s *server) {
 	}
 	check(t, s.stream("gate").Probe(context.Background()))
 }
+
+// What people write in Gerrit's page is a comment on no file; its message tells
+// only of their number.
+func remarks(t *testing.T, s *server) {
+	ctx, c := context.Background(), s.client(t, "gate")
+	n := s.propose(t, s.project(t), "main", "Mend", 0, nil)
+	none, err := c.Remarks(ctx, n)
+	equal(t, "none", [2]any{len(none), err}, [2]any{0, nil})
+	s.vote(t, "reviewer", n, map[string]int{"Code-Review": 1})
+	s.do(t, "limited", "POST", fmt.Sprintf("/changes/%d/revisions/current/review", n), map[string]any{
+		"comments": map[string]any{"/PATCHSET_LEVEL": []map[string]any{{"message": "recheck", "unresolved": false}}},
+	}, nil)
+	after := read(t, s, n)
+	last := after.Messages[len(after.Messages)-1]
+	equal(t, "message", last.Text, "Patch Set 1:\n\n(1 comment)")
+	all, err := c.Remarks(ctx, n)
+	check(t, err)
+	if len(all) != 1 {
+		t.Fatalf("%+v", all)
+	}
+	r := all[0]
+	equal(t, "remark", [4]any{r.ID, r.Text, r.Author.Username, r.PatchSet}, [4]any{last.ID, "recheck", "limited", 1})
+	if r.Date.IsZero() || len(after.Reviewers) == 0 || after.Reviewers[0].Username != "reviewer" {
+		t.Errorf("date %v, reviewers %+v", r.Date, after.Reviewers)
+	}
+}

@@ -86,6 +86,18 @@ func (i inherited) value() bool {
 	return i.Inherited
 }
 
+// WholeTopics reports whether the server submits all open changes of a topic at
+// once (change.submitWholeTopic).
+func (c *Client) WholeTopics(ctx context.Context) (bool, error) {
+	var info struct {
+		Change struct {
+			SubmitWholeTopic bool `json:"submit_whole_topic"`
+		} `json:"change"`
+	}
+	err := c.get(ctx, "config/server/info", &info)
+	return info.Change.SubmitWholeTopic, err
+}
+
 // Projects gives the names of all projects that the account may read, sorted.
 func (c *Client) Projects(ctx context.Context) ([]string, error) {
 	const page = 500

@@ -67,8 +67,9 @@ type Change struct {
 	Kind      string // REWORK, TRIVIAL_REBASE, NO_CODE_CHANGE, …
 	Uploader  Account
 	Uploaded  time.Time
-	Parents   []string // commit ids
-	Message   string   // the whole commit message
+	Reviewers []Account // those who are asked to review it, without those who only get copies
+	Parents   []string  // commit ids
+	Message   string    // the whole commit message
 	Author    Person
 	Committer Person
 	Files     []string // touched paths, sorted; only if asked for ([WithFiles])

@@ -39,6 +39,7 @@ type changeJSON struct {
 	Labels       map[string]labelJSON    `json:"labels"`
 	Permitted    map[string][]string     `json:"permitted_labels"`
 	Requirements []requirementJSON       `json:"submit_requirements"`
+	Reviewers    map[string][]Account    `json:"reviewers"`
 	Messages     []messageJSON           `json:"messages"`
 	More         bool                    `json:"_more_changes"`
 }
@@ -101,7 +102,7 @@ func (j *changeJSON) change(self int) Change {
 		Owner: j.Owner, WIP: j.WIP, Private: j.Private,
 		Created: j.Created.Time, Updated: j.Updated.Time, Submitted: j.Submitted.Time,
 		SubmissionID: j.SubmissionID, SubmitType: j.SubmitType, Mergeable: j.Mergeable, Submittable: j.Submittable,
-		Revision: j.Current,
+		Revision: j.Current, Reviewers: j.Reviewers["REVIEWER"],
 	}
 	if r, found := j.Revisions[j.Current]; found {
 		c.PatchSet, c.Ref, c.Kind, c.Uploader, c.Uploaded = r.Number, r.Ref, r.Kind, r.Uploader, r.Created.Time

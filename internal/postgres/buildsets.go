@@ -12,7 +12,7 @@ import (
 )
 
 const buildsetColumns = `b.id, b.queue, b.serial, b.item, b.changes, b.stack, b.stack_items, b.state, b.conflict, b.broken,
-	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at, b.moved`
+	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at, b.moved, b.recheck`
 
 // Buildset gives a buildset.
 func (s *Store) Buildset(ctx context.Context, id int64) (record.Buildset, error) {
@@ -36,13 +36,14 @@ func (s *Store) ItemBuildsets(ctx context.Context, queue string, items []int64) 
 		ORDER BY wanted.place`, queue, items)
 }
 
-// CheckBuildset gives the newest buildset that checks the change at this patch set.
+// CheckBuildset gives the newest buildset that checks the change at this patch
+// set; a re-check that goes on is not waited for where there is an older one.
 func (s *Store) CheckBuildset(ctx context.Context, ref gate.Ref) (record.Buildset, error) {
 	return one[record.Buildset](ctx, s.pool, `
 		SELECT `+buildsetColumns+` FROM buildsets b
 		JOIN queues q ON q.name = b.queue
 		WHERE q.change = $1 AND b.changes @> $2
-		ORDER BY b.id DESC LIMIT 1`, string(ref.ID), []map[string]any{{"id": ref.ID, "patch_set": ref.PatchSet}})
+		ORDER BY b.recheck AND b.state IN ('preparing', 'testing'), b.id DESC LIMIT 1`, string(ref.ID), []map[string]any{{"id": ref.ID, "patch_set": ref.PatchSet}})
 }
 
 // Unpublished gives the buildsets that have landed and are not yet published,

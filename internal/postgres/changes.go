@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,11 +59,12 @@ func (s *Store) NextRead(ctx context.Context) (serial int64, at time.Time, err e
 }
 
 const changeColumns = `id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message, owner,
-	author, author_date, fetch_ref, status, queue, checked, facts, read_serial, url, updated_at, read_at`
+	author, author_date, fetch_ref, status, queue, checked, topic, heard, facts, read_serial, url, updated_at, read_at`
 
 // SaveChange stores what was read of a change, unless a later read is there
 // already (G21). It gives the queues that have to decide again: that of the
-// change before and after, its check, and those of changes that need it.
+// change before and after, its check, and those of changes that need it, or
+// that are or were of its topic.
 func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		old, err := one[record.Change](ctx, tx, `SELECT `+changeColumns+` FROM changes WHERE id = $1 FOR UPDATE`, c.ID)
@@ -80,16 +82,25 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		if known && c.Facts.MergedTree == "" {
 			c.Facts.MergedTree = old.Facts.MergedTree
 		}
+		c.Facts.Retest = old.Facts.Retest
 		if stale, err = upsertChange(ctx, tx, c); stale || err != nil {
 			return err
+		}
+		if known && old.Status != gate.Merged && c.Status == gate.Merged {
+			if err := moved(ctx, tx, "branch", c.Gerrit+":"+c.Project, c.Branch); err != nil {
+				return err
+			}
 		}
 		queues, err := scalars[string](ctx, tx, `
 			SELECT DISTINCT name FROM queues
 			WHERE name = ANY($1) OR change = $2
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts @> $3)
-			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)`,
+			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
+			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))
+			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))`,
 			[]string{old.Queue, c.Queue}, string(c.ID),
-			map[string]any{"needs": []map[string]any{{"id": c.ID}}})
+			map[string]any{"needs": []map[string]any{{"id": c.ID}}},
+			slices.DeleteFunc([]string{old.Facts.Topic, c.Facts.Topic}, func(t string) bool { return t == "" }))
 		if err != nil {
 			return err
 		}
@@ -107,22 +118,24 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 func upsertChange(ctx context.Context, tx pgx.Tx, c record.Change) (stale bool, err error) {
 	tag, err := tx.Exec(ctx, `
 		INSERT INTO changes (id, gerrit, number, project, branch, change_key, patch_set, revision, subject, message,
-			owner, author, author_date, fetch_ref, status, queue, checked, facts, read_serial, url, updated_at, read_at)
+			owner, author, author_date, fetch_ref, status, queue, checked, topic, heard, facts, read_serial, url, updated_at, read_at)
 		VALUES (@id, @gerrit, @number, @project, @branch, @change_key, @patch_set, @revision, @subject, @message,
-			@owner, @author, @author_date, @fetch_ref, @status, @queue, @checked, @facts, @read_serial, @url, @updated_at, now())
+			@owner, @author, @author_date, @fetch_ref, @status, @queue, @checked, @topic, @heard, @facts, @read_serial, @url,
+			@updated_at, now())
 		ON CONFLICT (id) DO UPDATE SET
 			project = excluded.project, branch = excluded.branch, change_key = excluded.change_key,
 			patch_set = excluded.patch_set, revision = excluded.revision, subject = excluded.subject,
 			message = excluded.message, owner = excluded.owner, author = excluded.author,
 			author_date = excluded.author_date, fetch_ref = excluded.fetch_ref, status = excluded.status,
-			queue = excluded.queue, checked = excluded.checked, facts = excluded.facts,
+			queue = excluded.queue, checked = excluded.checked, topic = excluded.topic, heard = excluded.heard, facts = excluded.facts,
 			read_serial = excluded.read_serial, url = excluded.url, updated_at = excluded.updated_at, read_at = now()
 		WHERE changes.read_serial <= excluded.read_serial`,
 		pgx.NamedArgs{
 			"id": c.ID, "gerrit": c.Gerrit, "number": c.Number, "project": c.Project, "branch": c.Branch,
 			"change_key": c.ChangeKey, "patch_set": c.PatchSet, "revision": c.Revision, "subject": c.Subject,
 			"message": c.Message, "owner": c.Owner, "author": c.Author, "author_date": c.AuthorDate,
-			"fetch_ref": c.FetchRef, "status": c.Status, "queue": c.Queue, "checked": c.Checked, "facts": c.Facts,
+			"fetch_ref": c.FetchRef, "status": c.Status, "queue": c.Queue, "checked": c.Checked,
+			"topic": c.Topic, "heard": c.Heard, "facts": c.Facts,
 			"read_serial": c.ReadSerial, "url": c.URL, "updated_at": c.UpdatedAt,
 		})
 	return err == nil && tag.RowsAffected() == 0, err
@@ -137,6 +150,16 @@ func (s *Store) Change(ctx context.Context, id gate.ChangeID) (record.Change, er
 func (s *Store) OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error) {
 	return collect[record.Change](ctx, s.pool, `
 		SELECT `+changeColumns+` FROM changes WHERE gerrit = $1 AND status = 'open' ORDER BY number`, gerrit)
+}
+
+// Dependants gives the open changes whose footers may mean a change: by its
+// Change-Id or its number, whether they found it or not.
+func (s *Store) Dependants(ctx context.Context, changeKey string, number int) ([]gate.ChangeID, error) {
+	return scalars[gate.ChangeID](ctx, s.pool, `
+		SELECT c.id FROM changes c, jsonb_array_elements(CASE jsonb_typeof(c.facts -> 'needs') WHEN 'array' THEN c.facts -> 'needs' ELSE '[]' END) n
+		WHERE c.status = 'open' AND n ->> 'kind' = 'depends-on'
+		  AND (n ->> 'text' ILIKE '%' || $1 || '%' OR n ->> 'text' ~ ('(^|[^0-9])' || $2::int || '([^0-9]|$)'))
+		ORDER BY c.id`, changeKey, number)
 }
 
 // SetMergedTree records the tree of the branch right after a change merged.

@@ -138,3 +138,48 @@ func TestFactsHoldAllNeeds(t *testing.T) {
 		t.Errorf("%d changes", len(facts.Changes))
 	}
 }
+
+// A decision knows the open changes of a topic that is submitted whole, of any
+// queue, and what those need; their queues decide again when one joins.
+func TestFactsHoldTheWholeTopic(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	for n := 1; n <= 4; n++ {
+		c := change(n, int64(n))
+		if n <= 3 {
+			c.Facts.Topic = "main:together"
+		}
+		switch n {
+		case 2:
+			c.Queue, c.Facts.Queue = "other", "other"
+			c.Facts.Needs = []gate.Need{{Kind: gate.DependsOn, ID: "main~4"}}
+		case 3:
+			c.Status, c.Facts.Status = gate.Abandoned, gate.Abandoned
+		case 4:
+			c.Queue, c.Facts.Queue = "", ""
+		}
+		get[bool](t)(s.SaveChange(ctx, c))
+	}
+	must(t, s.EnsureQueue(ctx, "main", gate.Dependent, "", 20))
+	facts := get[gate.Facts](t)(s.Facts(ctx, get[record.Queue](t)(s.Queue(ctx, "main"))))
+	_, mate := facts.Changes["main~2"]
+	_, need := facts.Changes["main~4"]
+	if !mate || !need || facts.Changes["main~3"].Status == gate.Open {
+		t.Errorf("the facts hold %v", facts.Changes)
+	}
+}
+
+// Who may have meant a change in a footer, by its Change-Id or number, is found.
+func TestDependants(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	for n, text := range map[int]string{1: "I0123", 2: "https://review/c/p/+/77", 3: "177", 4: "77", 5: "x~main~i0123"} {
+		c := change(n, int64(n))
+		c.Facts.Needs = []gate.Need{{Kind: gate.DependsOn, Text: text}}
+		get[bool](t)(s.SaveChange(ctx, c))
+	}
+	got := fmt.Sprint(get[[]gate.ChangeID](t)(s.Dependants(ctx, "I0123", 77)))
+	if want := "[main~1 main~2 main~4 main~5]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

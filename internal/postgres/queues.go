@@ -81,18 +81,25 @@ func queueChanges(ctx context.Context, tx pgx.Tx, q record.Queue) (map[gate.Chan
 	if q.Kind == gate.Independent {
 		name = "-" // a check looks at its own change and what that needs, no more
 	}
-	for round := 0; len(wanted) > 0 || round == 0; round++ {
+	topics, told := []string{}, map[string]bool{}
+	for round := 0; len(wanted) > 0 || len(topics) > 0 || round == 0; round++ {
 		found, err := scalars[gate.Change](ctx, tx, `
-			SELECT facts FROM changes WHERE id = ANY($1) OR ($2 AND queue = $3 AND status = 'open')`, wanted, round == 0, name)
+			SELECT facts FROM changes
+			WHERE id = ANY($1) OR ($2 AND queue = $3 AND status = 'open') OR (status = 'open' AND facts ->> 'topic' = ANY($4))`,
+			wanted, round == 0, name, topics)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range found {
 			changes[c.ID] = c
 		}
-		wanted = nil
+		wanted, topics = nil, []string{}
 		seen := map[gate.ChangeID]bool{}
 		for _, c := range found {
+			if c.Topic != "" && c.Status == gate.Open && !told[c.Topic] {
+				told[c.Topic] = true
+				topics = append(topics, c.Topic)
+			}
 			for _, n := range c.Needs {
 				if _, known := changes[n.ID]; !known && n.ID != "" && !seen[n.ID] {
 					seen[n.ID] = true
@@ -285,10 +292,10 @@ func (c *commit) prepare(ctx context.Context, e gate.Effect) error {
 		stackItems[i] = int64(id)
 	}
 	_, err := c.tx.Exec(ctx, `
-		INSERT INTO buildsets (queue, serial, item, changes, stack, stack_items)
-		SELECT $1, $2, i.id, $4, $5, $6 FROM items i WHERE i.queue = $1 AND i.serial = $3
+		INSERT INTO buildsets (queue, serial, item, changes, stack, stack_items, recheck)
+		SELECT $1, $2, i.id, $4, $5, $6, $7 FROM items i WHERE i.queue = $1 AND i.serial = $3
 		ON CONFLICT (queue, serial) DO NOTHING`,
-		c.queue, e.Buildset, e.Item, emptyRefs(e.Changes), emptyRefs(e.Stack), stackItems)
+		c.queue, e.Buildset, e.Item, emptyRefs(e.Changes), emptyRefs(e.Stack), stackItems, e.Recheck)
 	if err != nil || c.preparing {
 		return err
 	}
@@ -365,6 +372,11 @@ func (c *commit) tell(ctx context.Context, e gate.Effect) error {
 		if _, err := c.tx.Exec(ctx, `
 			UPDATE items SET result = $3, reason = $4 WHERE queue = $1 AND serial = $2`,
 			c.queue, e.Item, e.Report.Kind, e.Report.Reason); err != nil {
+			return err
+		}
+	}
+	if e.Report.Kind == gate.ReportDequeued { // what merged while a change stood in a gate, its check has not seen
+		if err := leftGate(ctx, c.tx, c.queue, e.Changes); err != nil {
 			return err
 		}
 	}

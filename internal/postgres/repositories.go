@@ -149,6 +149,13 @@ func (s *Store) Published(ctx context.Context, buildset int64) error {
 		if err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO moved (kind, place, name)
+			SELECT DISTINCT 'package', r.target, p.name FROM repository_packages p JOIN repositories r ON r.name = p.repository
+			WHERE p.buildset = $1 AND p.removed IS NULL AND p.kind = $2
+			ON CONFLICT (kind, place, name) DO UPDATE SET last_at = now()`, buildset, job.BinaryPackage); err != nil {
+			return err
+		}
 		return feed(ctx, tx, "buildset", fmt.Sprint(buildset))
 	})
 }

@@ -32,6 +32,8 @@ type Change struct {
 	Status     gate.Status   `db:"status"`
 	Queue      string        `db:"queue"`
 	Checked    bool          `db:"checked"`
+	Topic      string        `db:"topic"` // Gerrit's word; Facts name it only where topics are submitted whole
+	Heard      string        `db:"heard"` // Gerrit's id of the last comment that was looked at for a command
 	Facts      gate.Change   `db:"facts"`
 	ReadSerial int64         `db:"read_serial"`
 	URL        string        `db:"url"`
@@ -113,6 +115,7 @@ type Buildset struct {
 	EndedAt     *time.Time      `db:"ended_at"`
 	LandedAt    *time.Time      `db:"landed_at"`
 	PublishedAt *time.Time      `db:"published_at"`
+	Recheck     bool            `db:"recheck"` // nobody waits for it
 	// Moved: what it was tested on is not what is there now. It is looked for only
 	// where an item waits with a red base.
 	Moved bool `db:"moved"`
@@ -359,6 +362,21 @@ type Event struct {
 	ReceivedAt time.Time       `db:"received_at"`
 }
 
+// Comment is a review comment that holds a command.
+type Comment struct {
+	ID         int64         `db:"id"`
+	Change     gate.ChangeID `db:"change"`
+	Message    string        `db:"message"` // Gerrit's id of it
+	Verb       string        `db:"verb"`    // recheck, why
+	Reason     string        `db:"reason"`  // what was written behind it
+	Who        string        `db:"who"`
+	Allowed    bool          `db:"allowed"` // the site lets them ask
+	WrittenAt  time.Time     `db:"written_at"`
+	Command    *int64        `db:"command"` // commands.id of a recheck
+	AnsweredAt *time.Time    `db:"answered_at"`
+	Answer     string        `db:"answer"`
+}
+
 // Worker is a machine that runs jobs.
 type Worker struct {
 	Name          string    `db:"name"`
@@ -384,6 +402,7 @@ const (
 	TaskProve       TaskKind = "prove"        // ID of the buildset: find or make the evidence for its failures
 	TaskReds        TaskKind = "reds"         // look whether something has moved under those that wait with a red base
 	TaskRelease     TaskKind = "release"      // ID of the buildset: look again at its waiting jobs
+	TaskComment     TaskKind = "comment"      // ID of the comment: answer it
 )
 
 // Task is work that River carries out at least once.

@@ -45,6 +45,7 @@ var table = func() []route {
 	}
 	const project, one, revision = `/projects/([^/]+)`, `/changes/([^/]+)`, `/changes/([^/]+)/revisions/([^/]+)`
 	add("GET", "/config/server/version", func(call) (any, error) { return Version, nil })
+	add("GET", "/config/server/info", getInfo)
 	add("GET", "/accounts/self", getSelf)
 	add("GET", "/accounts/self/capabilities", getCapabilities)
 	add("GET", "/projects/", getProjects)
@@ -58,6 +59,7 @@ var table = func() []route {
 	add("GET", one, getChange)
 	add("GET", one+"/detail", getDetail)
 	add("GET", one+"/messages", getMessages)
+	add("GET", one+"/comments", getComments)
 	add("GET", one+"/submitted_together", getTogether)
 	add("PUT", one+"/message", putMessage)
 	add("PUT", one+"/topic", putTopic)
@@ -137,6 +139,14 @@ func answer(w http.ResponseWriter, v any, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	_, _ = w.Write(append([]byte(")]}'\n"), append(data, '\n')...))
+}
+
+func getInfo(c call) (any, error) {
+	change := map[string]any{"update_delay": 300}
+	if c.s.WholeTopic { // Gerrit leaves out what is false
+		change["submit_whole_topic"] = true
+	}
+	return map[string]any{"change": change}, nil
 }
 
 func getSelf(c call) (any, error) {

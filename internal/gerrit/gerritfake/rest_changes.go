@@ -113,6 +113,23 @@ func getMessages(c call) (any, error) {
 	return found.messagesJSON(), nil
 }
 
+func getComments(c call) (any, error) {
+	found, err := c.change()
+	if err != nil {
+		return nil, err
+	}
+	var all []map[string]any
+	for _, r := range found.remarks {
+		all = append(all, map[string]any{
+			"change_message_id": r.id, "author": r.by.json(), "updated": stamp(r.at), "message": r.text, "patch_set": r.patchSet, "tag": r.tag,
+		})
+	}
+	if len(all) == 0 {
+		return map[string]any{}, nil
+	}
+	return map[string]any{"/PATCHSET_LEVEL": all}, nil
+}
+
 func getTogether(c call) (any, error) {
 	found, err := c.change()
 	if err != nil {
@@ -318,6 +335,7 @@ func (s *Server) changeJSON(by *User, c *change, options []string) map[string]an
 			}}
 		case "DETAILED_LABELS":
 			j["labels"], j["permitted_labels"] = c.labelsJSON(s), by.permitted()
+			j["reviewers"] = c.reviewersJSON(s)
 		case "SUBMITTABLE":
 			j["submittable"] = c.submittable() && !c.wip
 		case "SUBMIT_REQUIREMENTS":
@@ -375,6 +393,24 @@ func (c *change) labelsJSON(s *Server) map[string]any {
 		all[label] = map[string]any{"all": votes, "values": valuesJSON(label), "default_value": 0}
 	}
 	return all
+}
+
+// reviewersJSON are those who voted; Gerrit lets people be asked, too.
+func (c *change) reviewersJSON(s *Server) map[string]any {
+	voted := map[string]bool{}
+	for _, votes := range c.votes {
+		for user := range votes {
+			voted[user] = true
+		}
+	}
+	if len(voted) == 0 {
+		return map[string]any{}
+	}
+	var all []map[string]any
+	for _, user := range slices.Sorted(mapKeys(voted)) {
+		all = append(all, s.users[user].json())
+	}
+	return map[string]any{"REVIEWER": all}
 }
 
 func (c *change) requirementsJSON() []map[string]any {

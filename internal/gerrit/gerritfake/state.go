@@ -37,6 +37,7 @@ type change struct {
 	patchSets                 []*patchSet
 	votes                     map[string]map[string]vote // label → user
 	messages                  []message
+	remarks                   []message // comments on a patch set as a whole; id is that of their message
 }
 
 type vote struct {
@@ -315,7 +316,16 @@ func (s *Server) review(c *change, ps *patchSet, by *User, in review) (map[strin
 	if in.Message != "" {
 		words += "\n\n" + in.Message
 	}
+	if n := len(in.Comments["/PATCHSET_LEVEL"]); n == 1 {
+		words += "\n\n(1 comment)"
+	} else if n > 1 {
+		words += fmt.Sprintf("\n\n(%d comments)", n)
+	}
 	s.say(c, by, in.Tag, words)
+	said := c.messages[len(c.messages)-1]
+	for _, r := range in.Comments["/PATCHSET_LEVEL"] {
+		c.remarks = append(c.remarks, message{said.id, in.Tag, r.Message, by, said.at, ps.number})
+	}
 	s.changeEvent("comment-added", c, map[string]any{"author": by.event(), "approvals": approvals, "comment": words})
 	return taken, nil
 }
