@@ -300,7 +300,7 @@ func (c *commit) prepare(ctx context.Context, e gate.Effect) error {
 		return err
 	}
 	c.preparing = true // one task prepares all of this decision's buildsets, in order
-	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskPrepare, Queue: c.queue})
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskPrepare, Queue: c.queue, Last: e.Recheck})
 }
 
 func emptyRefs(r []gate.Ref) []gate.Ref {
@@ -385,7 +385,7 @@ func (c *commit) tell(ctx context.Context, e gate.Effect) error {
 		INSERT INTO effects (queue, effect) VALUES ($1, $2) RETURNING id`, c.queue, e).Scan(&id); err != nil {
 		return err
 	}
-	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id})
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id, Last: e.Report.Same})
 }
 
 // Effect gives a stored effect.

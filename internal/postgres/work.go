@@ -131,11 +131,19 @@ func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, t record.Task) error {
 		if err != nil {
 			return err
 		}
-		_, err = client.InsertTx(ctx, tx, taskArgs{t}, nil)
+		_, err = client.InsertTx(ctx, tx, taskArgs{t}, urgency(t))
 		return err
 	}
-	_, err := s.work.client.InsertTx(ctx, tx, taskArgs{t}, nil)
+	_, err := s.work.client.InsertTx(ctx, tx, taskArgs{t}, urgency(t))
 	return err
+}
+
+// urgency puts what nobody waits for last: River's priorities are 1 to 4.
+func urgency(t record.Task) *river.InsertOpts {
+	if t.Last {
+		return &river.InsertOpts{Priority: 4}
+	}
+	return nil
 }
 
 // Enqueue adds a task.

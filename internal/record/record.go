@@ -414,6 +414,7 @@ type Task struct {
 	Queue  string      `json:"queue,omitempty"`
 	Item   gate.ItemID `json:"item,omitempty"`
 	Serial int         `json:"serial,omitempty"`
+	Last   bool        `json:"last,omitempty"` // whatever else there is to do goes first
 }
 
 // Decided is the record of one decision of a queue, as internal/history makes it.
