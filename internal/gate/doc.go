@@ -46,7 +46,8 @@
 //     an engine begins again from the stored state: nothing is in memory (G22).
 //   - A fact may be late, and come twice. It is never older than one that was
 //     given before (G21). Facts.Changes holds every open change of the queue,
-//     every one that stands in it, those in Held, Done and Forced, and all that
+//     every one that stands in it, those in Held, Done and Forced, those that
+//     commands name, and all that
 //     they need, directly or not. From one that is missing nothing is concluded.
 //   - A buildset that the state names is wanted; it is never named again once it
 //     is not. One that is not named is not wanted: Cancel was emitted, unless it

@@ -39,7 +39,10 @@ func (s *Store) Facts(ctx context.Context, q record.Queue) (gate.Facts, error) {
 	var f gate.Facts
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var err error
-		if f.Changes, err = queueChanges(ctx, tx, q); err != nil {
+		if f.Commands, err = openCommands(ctx, tx, q.Name); err != nil {
+			return fmt.Errorf("commands: %w", err)
+		}
+		if f.Changes, err = queueChanges(ctx, tx, q, f.Commands); err != nil {
 			return fmt.Errorf("changes: %w", err)
 		}
 		if f.Buildsets, err = buildsetFacts(ctx, tx, q.State); err != nil {
@@ -48,8 +51,7 @@ func (s *Store) Facts(ctx context.Context, q record.Queue) (gate.Facts, error) {
 		if f.Submits, err = submitFacts(ctx, tx, q.State); err != nil {
 			return fmt.Errorf("submissions: %w", err)
 		}
-		f.Commands, err = openCommands(ctx, tx, q.Name)
-		return err
+		return nil
 	})
 	if err != nil {
 		return f, fmt.Errorf("facts of queue %s: %w", q.Name, err)
@@ -57,7 +59,7 @@ func (s *Store) Facts(ctx context.Context, q record.Queue) (gate.Facts, error) {
 	return f, nil
 }
 
-func queueChanges(ctx context.Context, tx pgx.Tx, q record.Queue) (map[gate.ChangeID]gate.Change, error) {
+func queueChanges(ctx context.Context, tx pgx.Tx, q record.Queue, commands []gate.Command) (map[gate.ChangeID]gate.Change, error) {
 	changes := map[gate.ChangeID]gate.Change{}
 	var wanted []string
 	for _, item := range q.State.Items {
@@ -67,6 +69,9 @@ func queueChanges(ctx context.Context, tx pgx.Tx, q record.Queue) (map[gate.Chan
 	}
 	if q.Change != nil {
 		wanted = append(wanted, *q.Change)
+	}
+	for _, c := range commands { // closed ones too: the answer says so
+		wanted = append(wanted, string(c.Change))
 	}
 	for id := range q.State.Held {
 		wanted = append(wanted, string(id))
