@@ -971,10 +971,13 @@ type QueueKind string
 // QueueSummary defines model for QueueSummary.
 type QueueSummary struct {
 	// Active Items within the window.
-	Active int    `json:"active"`
-	Items  int    `json:"items"`
-	Name   string `json:"name"`
-	Paused *Note  `json:"paused,omitempty"`
+	Active int `json:"active"`
+	Items  int `json:"items"`
+
+	// Last When an item is expected to merge, if nobody does anything. Absent where it is not expected to, or nothing is known.
+	Last   *Estimate `json:"last,omitempty"`
+	Name   string    `json:"name"`
+	Paused *Note     `json:"paused,omitempty"`
 
 	// Window How many items are tested at once (rule G7).
 	Window int `json:"window"`

@@ -184,7 +184,7 @@ func TestEveryPage(t *testing.T) {
 	}{
 		{"queues", "/", []string{
 			"Read gzip headers with an extra field", "failing, 6 of 11 done", "src/hello.c:7", "those behind pass it by", "passed, waits for #1042 ahead",
-			"testing, 7 of 16 done", "stands behind #1044", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
+			"testing, 7 of 16 done", "stands behind #1044", "merges in about", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
 			"2 changes are being checked", "Follow 2026c", "nothing provides libonig.so.105()(64bit)", "live",
 		}},
 		{"queue", "/queue/main", []string{"8 items, 6 within the window", "Greet the world by its name"}},

@@ -141,6 +141,9 @@ func showStatus(t *table, s api.Status) {
 	t.head("Queues")
 	for _, q := range s.Queues {
 		state := fmt.Sprintf("%d items, %d active, window %d", q.Items, q.Active, q.Window)
+		if q.Last != nil {
+			state += "; the last one " + merges(*q.Last, s.Now)
+		}
 		if q.Paused != nil {
 			state += fmt.Sprintf("; paused by %s: %s", q.Paused.Who, q.Paused.Why)
 		}
@@ -160,6 +163,16 @@ func showStatus(t *table, s api.Status) {
 	}
 }
 
+// merges words an estimate: "merges in about 6 min (4 to 11 min)".
+func merges(e api.Estimate, now time.Time) string {
+	left := func(t time.Time) string { return span(max(t.Sub(now), 0)) }
+	text := fmt.Sprintf("merges in about %s (%s to %s)", left(e.At), left(e.From), left(e.To))
+	if e.Chance < 0.995 {
+		text += fmt.Sprintf(", %.0f times of 100", 100*e.Chance)
+	}
+	return text
+}
+
 // ago says how long before now something was.
 func ago(now, then time.Time) string {
 	d := now.Sub(then)
@@ -177,6 +190,9 @@ func showWhy(t *table, c api.ChangeSummary, pipelines []api.PipelineReason) {
 	for _, p := range pipelines {
 		t.line("%s", p.Pipeline)
 		showReason(t, p.Reason, "  ")
+		if p.Estimate != nil {
+			t.line("  it %s", merges(*p.Estimate, time.Now()))
+		}
 	}
 }
 

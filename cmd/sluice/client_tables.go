@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"sluice/api"
 )
@@ -30,7 +31,11 @@ func showQueue(t *table, q api.Queue) {
 		if it.Buildset != nil {
 			buildset = fmt.Sprintf("buildset/%d", it.Buildset.ID)
 		}
-		t.row(fmt.Sprint(it.Place), what, it.Word, buildset)
+		estimate := ""
+		if it.Estimate != nil {
+			estimate = merges(*it.Estimate, time.Now())
+		}
+		t.row(fmt.Sprint(it.Place), what, it.Word, buildset, estimate)
 	}
 }
 

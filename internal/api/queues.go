@@ -23,7 +23,7 @@ func (s *server) GetStatus(ctx context.Context, _ contract.GetStatusRequestObjec
 		return nil, err
 	}
 	return contract.GetStatus200JSONResponse{
-		Version: s.Version, Now: s.Now(), Queues: each(queues, queueSummary), Streams: s.streams(),
+		Version: s.Version, Now: s.Now(), Queues: s.queueSummaries(ctx, queues), Streams: s.streams(),
 		Workers: each(workers, func(w record.WorkerView) contract.Worker {
 			return contract.Worker{
 				Name: w.Name, Labels: listed(w.Labels), Architectures: listed(w.Architectures), Version: w.Version,
@@ -54,11 +54,21 @@ func (s *server) streams() []contract.Stream {
 	return out
 }
 
-func queueSummary(q record.Queue) contract.QueueSummary {
-	return contract.QueueSummary{
-		Name: q.Name, Items: len(q.State.Items), Active: min(len(q.State.Items), q.State.Window), Window: q.State.Window,
-		Paused: note(q.State.Paused),
-	}
+// queueSummaries shows queues; last is when the last that stands there is expected to merge.
+func (s *server) queueSummaries(ctx context.Context, queues []record.Queue) []contract.QueueSummary {
+	return each(queues, func(q record.Queue) contract.QueueSummary {
+		out := contract.QueueSummary{
+			Name: q.Name, Items: len(q.State.Items), Active: min(len(q.State.Items), q.State.Window), Window: q.State.Window,
+			Paused: note(q.State.Paused),
+		}
+		estimate := s.estimates(ctx, q.Name)
+		for i := len(q.State.Items) - 1; i >= 0 && out.Last == nil; i-- {
+			if changes := q.State.Items[i].Changes; len(changes) > 0 {
+				out.Last = estimate(changes[0].ID)
+			}
+		}
+		return out
+	})
 }
 
 // ListQueues gives the gate's queues.
@@ -67,7 +77,7 @@ func (s *server) ListQueues(ctx context.Context, _ contract.ListQueuesRequestObj
 	if err != nil {
 		return nil, err
 	}
-	return contract.ListQueues200JSONResponse(each(queues, queueSummary)), nil
+	return contract.ListQueues200JSONResponse(s.queueSummaries(ctx, queues)), nil
 }
 
 // GetQueue gives a queue with its items.

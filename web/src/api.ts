@@ -13,13 +13,15 @@ export interface Worker {
 }
 export interface Stream { gerrit: string; url: string; connected: boolean; since?: Time; error: string }
 
-export interface QueueSummary { name: string; items: number; active: number; window: number; paused?: Note }
+export interface QueueSummary { name: string; items: number; active: number; window: number; paused?: Note; last?: Estimate }
+export interface Estimate { at: Time; from: Time; to: Time; chance: number }
 export interface Queue { name: string; kind: "dependent" | "independent"; window: number; paused?: Note; items: Item[] }
 export type PlaceState =
   | "waiting" | "merging" | "testing" | "passed" | "failing" | "conflict" | "error" | "red" | "held" | "submitting" | "verifying";
 export interface Item {
   id: number; place: number; state: PlaceState; word: string; active: boolean; restricted: boolean; changes: ChangeRef[];
   behind: number[]; done: number; total: number; entered_at: Time; buildset?: BuildsetSummary; reason?: Reason;
+  estimate?: Estimate;
 }
 export interface ChangeRef {
   id: string; gerrit: string; number: number; patch_set: number; revision: string; project: string; branch: string;
@@ -45,7 +47,7 @@ export type Pipeline = "check" | "gate";
 export interface Command {
   id: number; queue: string; verb: string; who: string; why: string; at: Time; answer: string; done: boolean;
 }
-export interface PipelineReason { pipeline: Pipeline; queue: string; reason: Reason }
+export interface PipelineReason { pipeline: Pipeline; queue: string; reason: Reason; estimate?: Estimate }
 export interface Reason { text: string; who: string; change: string; job: string; next: string; children: Reason[] }
 
 export interface BuildsetSummary {

@@ -18,6 +18,15 @@ export function ago(seconds: number): string {
   return `${Math.floor(seconds / 86400)} days ago`;
 }
 
+/** How long until: "any moment", "in about 40 s", "in about 6 min", "in about 2 h". */
+export function until(seconds: number): string {
+  if (seconds < 10) return "any moment";
+  if (seconds < 90) return `in about ${Math.ceil(seconds / 10) * 10} s`;
+  if (seconds < 90 * 60) return `in about ${Math.round(seconds / 60)} min`;
+  if (seconds < 36 * 3600) return `in about ${Math.round(seconds / 3600)} h`;
+  return `in about ${Math.round(seconds / 86400)} days`;
+}
+
 /** Bytes: "812 B", "14.2 kB", "3.1 MB". */
 export function bytes(n: number): string {
   if (n < 1000) return `${n} B`;

@@ -26,6 +26,10 @@ func (s *scene) item(state api.PlaceState, word string, b *api.Buildset, changes
 		ID: int64(len(q.Items) + 12), Place: len(q.Items) + 1, State: state, Word: word, Active: len(q.Items) < q.Window, Changes: changes,
 		Behind: behind, EnteredAt: s.ago(time.Duration(9-len(q.Items)) * time.Minute),
 	}
+	if state != "failing" && state != "conflict" {
+		left := time.Duration(3+4*len(q.Items)) * time.Minute
+		it.Estimate = &api.Estimate{At: s.ago(-left), From: s.ago(-left / 2), To: s.ago(-2 * left), Chance: 0.96}
+	}
 	h := api.ItemHistory{Item: it.ID, Queue: "main", Pipeline: "gate", Changes: changes, EnteredAt: it.EnteredAt}
 	outcome := &api.Outcome{Item: it.ID, Present: true, EnteredAt: it.EnteredAt}
 	if b != nil {

@@ -4,7 +4,7 @@ import { BuildsetBadge, JobTable, TestRepositories } from "../parts/buildset";
 import { FirstFinding } from "../parts/finding";
 import { Badge, Bar, jobPath } from "../parts/state";
 import { Loaded, Subject, useTitle, WhyTree } from "../parts/text";
-import { Ago, Took } from "../parts/time";
+import { Ago, Merges, Took } from "../parts/time";
 import { useResource, type Notice } from "../store";
 import { changePathOf, count, queuePath, resultLook } from "../words";
 import { Latest } from "./changes";
@@ -51,7 +51,7 @@ function Whole({ change: all }: { change: Change }) {
       {all.why.length > 0 && (
         <section class="panel">
           <h2>Where it is, and why</h2>
-          {all.why.map((w) => <div key={w.pipeline} class="pipeline"><h3>{w.pipeline}</h3><WhyTree reason={w.reason} of={c.id} jobs={jobs} /></div>)}
+          {all.why.map((w) => <div key={w.pipeline} class="pipeline"><h3>{w.pipeline} <Merges at={w.estimate} /></h3><WhyTree reason={w.reason} of={c.id} jobs={jobs} /></div>)}
         </section>
       )}
       <Needs change={all} />

@@ -4,7 +4,7 @@ import { count, itemWords, placeLook, queuePath } from "../words";
 import { FirstFinding } from "./finding";
 import { Badge, Bar, Chips } from "./state";
 import { Facts, Subject } from "./text";
-import { Ago } from "./time";
+import { Ago, Merges } from "./time";
 
 /** Says whether those behind pass an item by. */
 export function passedBy(i: Item): boolean {
@@ -49,6 +49,7 @@ function ItemRow({ item: i, items, spine, ends }: { item: Item; items: Item[]; s
         <p class="state">
           <Badge look={placeLook(i.state)}>{trouble && i.state !== "error" && i.state !== "red" ? short(i) : itemWords(i)}</Badge>
           <Stands item={i} items={items} />
+          <Merges at={i.estimate} />
           <span class="since">entered <Ago at={i.entered_at} /></span>
         </p>
         {trouble && i.buildset && <FirstFinding buildset={i.buildset} />}

@@ -1,7 +1,7 @@
 // Times that go on by themselves.
 import { signal } from "@preact/signals";
-import type { Time } from "../api";
-import { ago, span } from "../words";
+import type { Estimate, Time } from "../api";
+import { ago, span, until } from "../words";
 
 const now = signal(Date.now());
 setInterval(() => {
@@ -15,6 +15,18 @@ export function Ago({ at }: { at?: Time }) {
   if (!at) return null;
   const t = Date.parse(at);
   return <time dateTime={at} title={exact.format(t)}>{ago((now.value - t) / 1000)}</time>;
+}
+
+/** "merges in about 6 min", with the range to hover. */
+export function Merges({ at: e }: { at?: Estimate }) {
+  if (!e) return null;
+  const [at, from, to] = [e.at, e.from, e.to].map((t) => Date.parse(t!)) as [number, number, number];
+  const chance = e.chance < 0.995 ? `; ${Math.round(e.chance * 100)} of 100 times it merges at all` : "";
+  return (
+    <time class="merges" dateTime={e.at} title={`Four of five times between ${exact.format(from)} and ${exact.format(to)}${chance}`}>
+      {e.chance < 0.5 ? "merges, if it does, " : "merges "}{until((at - now.value) / 1000)}
+    </time>
+  );
 }
 
 /** How long something took, or has taken until now. */
