@@ -183,3 +183,27 @@ func TestWithoutEvidence(t *testing.T) {
 		t.Errorf("%d runs on the base", n)
 	}
 }
+
+// The change is abandoned while its base is being looked at: that is stopped.
+func TestEvidenceThatNobodyWantsIsStopped(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{check: "none"}, "hello")
+	s.worker.breaks(job.StageBuild, "hello", "mended")
+	enough := make(chan struct{})
+	defer close(enough)
+	s.worker.rule(func(a *attempt) *job.Result {
+		if a.spec.Stage == job.StageBuild && a.spec.Buildset == 0 {
+			<-enough
+		}
+		return nil
+	})
+	c := s.good("hello")
+	s.g.Approve(t, c.Number)
+	state := func() string {
+		return one[string](s, `SELECT coalesce((SELECT state FROM jobs WHERE base_of IS NOT NULL), 'not there')`)
+	}
+	s.until("the base is built", func() string { return missing(state() == "running", "the run is %s", state()) })
+	s.g.Act(t, c.Number, s.g.Maintainer, "abandon")
+	s.empty()
+	s.until("it is stopped", func() string { return missing(state() == "cancelled", "the run is %s", state()) })
+}
