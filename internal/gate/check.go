@@ -104,8 +104,8 @@ func reshaped(was, is []Ref) bool {
 }
 
 // concludeCheck tells the result once all jobs have ended, the non-voting too.
-// Of a re-check people are told only what is new; one without a verdict takes
-// nothing back.
+// Of a re-check people are told only what is new; one without a verdict, or that
+// fails as the branch itself does, takes nothing back.
 func (d *decider) concludeCheck(it *Item) {
 	v := d.verdict(it)
 	if !v.ended || v.outcome == testing {
@@ -118,7 +118,7 @@ func (d *decider) concludeCheck(it *Item) {
 		}
 	}
 	was := d.s.Done[d.s.Change]
-	none := it.Recheck && r.Kind == ReportError
+	none := it.Recheck && (r.Kind == ReportError || r.Kind == ReportRed)
 	r.Same = none || it.Recheck && r.Kind == was.Result
 	d.leave([]exit{{it, r}})
 	done := d.s.Done[d.s.Change]

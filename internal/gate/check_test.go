@@ -319,3 +319,25 @@ func TestACheckStandsOnItsTopic(t *testing.T) {
 	s.step()
 	s.want("ahead", numbers(s.build(1).effect.Stack), 2)
 }
+
+// A re-check that fails as the branch itself does says nothing new of its change:
+// what was found before stands, and nobody is told.
+func TestARecheckOnARedBranchTakesNothingBack(t *testing.T) {
+	s := stageCheck(t, 1)
+	s.policy.Evidence = true
+	s.step()
+	s.end(1)
+	s.told(1, gate.ReportPassed, "")
+	s.red["test"] = true
+	s.edit(1, func(c *gate.Change) { c.Retest++ })
+	s.step()
+	s.end(1)
+	s.proveAll(1)
+	if r := s.last(1); r.Kind != gate.ReportRed || !r.Same {
+		t.Errorf("told: %+v", r)
+	}
+	if done := s.state.Done[cid(1)]; done.Result != gate.ReportPassed || done.Retest != 1 {
+		t.Errorf("noted: %+v", done)
+	}
+	s.want("items", s.order())
+}
