@@ -111,7 +111,7 @@ func (s *service) build(observe bool) (err error) {
 	s.hub = s.db.store.NewHub()
 	s.engine = &engine.Engine{
 		Site: s.site, Store: s.db.store, Gerrits: map[string]engine.Gerrit{}, Readers: map[string]engine.Reader{}, Git: mirrors, Blobs: s.blobs, Repos: p,
-		Upstreams: s.up, Solver: solver, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
+		Upstreams: s.up, Indices: solver, Solver: solver, Notices: s.hub, Log: s.log, Now: time.Now, Observe: observe,
 	}
 	if s.engine.Remote, err = remotes(s.site, s.fetch); err != nil {
 		return err

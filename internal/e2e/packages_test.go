@@ -106,7 +106,7 @@ func (a *attempt) serve(ctx context.Context, name string, trace *job.Trace) erro
 	trace.Asked = append(trace.Asked, name)
 	for i := len(a.spec.Repositories) - 1; i >= 0; i-- {
 		r := a.spec.Repositories[i]
-		if r.Kind == job.Upstream {
+		if r.Kind == job.Upstream && a.w.site.opt.apt == "" {
 			continue
 		}
 		var index []byte

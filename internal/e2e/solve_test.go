@@ -64,3 +64,25 @@ func TestUnsatisfiableWarns(t *testing.T) {
 		t.Error(said)
 	}
 }
+
+// The base distribution changes between check and gate: what was built with
+// what has changed is built again, and nothing else is.
+func TestUpstreamMoves(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{apt: baseWithFoo}, "hello", "plain")
+	hello := s.propose("hello", "Use libfoo", map[string]string{"debian/control": needing("hello", "libfoo")})
+	plain := s.propose("plain", "Say it", map[string]string{"src/hello.c": "int main(void) { return 3; }\n"})
+	s.voted(hello, 1)
+	s.voted(plain, 1)
+	s.writeAPT(strings.Replace(baseWithFoo, "1.4", "1.5", 1))
+	s.g.Approve(t, hello.Number)
+	s.g.Approve(t, plain.Number)
+	s.merged(hello)
+	s.merged(plain)
+	if ran := s.worker.runs(job.StageBuild, "hello"); len(ran) != 2 {
+		t.Errorf("hello was built %d times; libfoo was another one in the gate", len(ran))
+	}
+	if ran := s.worker.runs(job.StageBuild, "plain"); len(ran) != 1 {
+		t.Errorf("plain was built %d times; it has nothing to do with libfoo", len(ran))
+	}
+}

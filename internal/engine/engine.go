@@ -81,6 +81,7 @@ type Engine struct {
 	Blobs     Blobs
 	Repos     Publisher
 	Upstreams Upstreams
+	Indices   Indices
 	Solver    Solver // nil: dependencies are not checked before a build
 	Notices   Notices
 	// Remote says where a project is fetched from.

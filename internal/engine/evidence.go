@@ -202,9 +202,10 @@ func (p *prover) known(ctx context.Context, n record.NewJob, spec job.Spec) (fou
 	if err != nil || len(results) == 0 {
 		return record.Job{}, "", err
 	}
-	view, err := e.baseView(ctx, p.b, n.Target)
+	bases, err := e.bases(ctx, spec)
 	if err != nil {
-		return record.Job{}, "", err
+		e.Log.Info("nothing that is known counts, as it is not known what there is", "name", n.Name, "error", err)
+		return record.Job{}, "", ctx.Err()
 	}
 	kin, err := plan.Kin(spec)
 	if err != nil {
@@ -216,7 +217,7 @@ func (p *prover) known(ctx context.Context, n record.NewJob, spec job.Spec) (fou
 		}
 		holds := false
 		if r.Result != nil {
-			holds, _ = plan.Holds(r.Result.Trace, plan.Kinds(r.Spec), view)
+			holds, _ = plan.Holds(r.Result.Trace, bases...)
 		}
 		switch {
 		case r.State == "queued" || r.State == "running":
@@ -447,12 +448,18 @@ func (e *Engine) hasMoved(ctx context.Context, b record.Buildset) (string, error
 
 // readOtherwise says what a job would read now that it did not, "" for nothing.
 func (e *Engine) readOtherwise(ctx context.Context, b record.Buildset, j record.Job) (string, error) {
-	view, err := e.view(ctx, b, j)
-	if err != nil {
-		return "", err
-	}
-	if j.Result != nil {
-		if holds, why := plan.Holds(j.Result.Trace, plan.Kinds(j.Spec), view); !holds {
+	if j.Result != nil && !j.Result.Trace.Unsure {
+		spec := j.Spec
+		var err error
+		if spec.Repositories, err = e.repositories(ctx, b, j); err != nil {
+			return "", err
+		}
+		bases, err := e.bases(ctx, spec)
+		if err != nil {
+			e.Log.Info("it is not known what there is", "job", j.ID, "name", j.Name, "error", err)
+			return "", ctx.Err()
+		}
+		if holds, why := plan.Holds(j.Result.Trace, bases...); !holds {
 			return why, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sluice/internal/job"
 	"sluice/internal/plan"
 	"sluice/internal/record"
+	"sluice/internal/universe"
 )
 
 // startJobs lets those jobs of a buildset run that wait for nothing any more.
@@ -48,7 +49,7 @@ func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) 
 	if err != nil {
 		return err
 	}
-	if from, ok, err := e.reusable(ctx, b, j, key); err != nil {
+	if from, ok, err := e.reusable(ctx, b, j, spec, key); err != nil {
 		return err
 	} else if ok {
 		if err := e.widenReused(ctx, b, j, from); err != nil {
@@ -60,27 +61,107 @@ func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) 
 	return e.Store.StartJob(ctx, j, spec, key)
 }
 
-// reusable finds a result that would come about again on this base.
-func (e *Engine) reusable(ctx context.Context, b record.Buildset, j record.Job, key string) (record.Job, bool, error) {
+// reusable finds a result that would come about again on this base. The newest
+// whose trace holds decides: a failure, or a run that somebody asked for once
+// more, takes an earlier pass back.
+func (e *Engine) reusable(ctx context.Context, b record.Buildset, j record.Job, spec job.Spec, key string) (record.Job, bool, error) {
+	if j.Again {
+		return record.Job{}, false, nil
+	}
 	candidates, err := e.Store.Reusable(ctx, b.ID, key)
 	if err != nil || len(candidates) == 0 {
 		return record.Job{}, false, err
 	}
-	view, err := e.view(ctx, b, j)
+	bases, err := e.bases(ctx, spec)
 	if err != nil {
-		return record.Job{}, false, err
+		e.Log.Info("nothing is reused, as it is not known what there is", "job", j.ID, "name", j.Name, "error", err)
+		return record.Job{}, false, ctx.Err()
 	}
 	for _, c := range candidates {
 		if c.Result == nil || c.ID == j.ID {
 			continue
 		}
-		ok, why := plan.Holds(c.Result.Trace, plan.Kinds(c.Spec), view)
+		ok, why := plan.Holds(c.Result.Trace, bases...)
+		if ok && c.State == "failed" {
+			return record.Job{}, false, nil
+		}
 		if ok && e.artifactsThere(ctx, c) {
 			return c, true, nil
 		}
 		e.Log.Debug("not reused", "job", j.ID, "name", j.Name, "from", c.ID, "why", why)
 	}
 	return record.Job{}, false, nil
+}
+
+// Indices answers what repositories offer.
+type Indices interface {
+	View(ctx context.Context, repositories []job.Repository, architecture string, tested map[string]string) (*universe.View, error)
+	State(ctx context.Context, repository job.Repository, architecture string) string
+}
+
+// bases are what a job reads, by name: all of its repositories, and for an
+// upgrade the world that it begins in.
+func (e *Engine) bases(ctx context.Context, spec job.Spec) ([]plan.Base, error) {
+	tested, err := e.tested(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.Indices.View(ctx, spec.Repositories, spec.Target.Architecture, tested)
+	if err != nil || spec.Stage != job.StageUpgrade {
+		return []plan.Base{all}, err
+	}
+	var before []job.Repository
+	for _, r := range spec.Repositories {
+		if r.Kind == job.Upstream || r.Kind == job.Released {
+			before = append(before, r)
+		}
+	}
+	begin, err := e.Indices.View(ctx, before, spec.Target.Architecture, tested)
+	return []plan.Base{all, begin}, err
+}
+
+// tested maps the digests of released packages to those that they had when
+// they were tested; only RPMs are changed by being signed.
+func (e *Engine) tested(ctx context.Context, spec job.Spec) (map[string]string, error) {
+	out := map[string]string{}
+	for _, r := range spec.Repositories {
+		var id int64
+		if _, err := fmt.Sscanf(r.Path, "/publication/%d/", &id); r.Kind != job.Released || r.Format != job.RPM || err != nil {
+			continue
+		}
+		p, err := e.Store.Publication(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		packages, err := e.Store.Packages(ctx, p.Repository, p.Serial)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range packages {
+			out[k.Digest] = k.Tested
+		}
+	}
+	return out, nil
+}
+
+// settle notes around a trace what there was to choose from. A base
+// distribution that is in another state now than when the job was started may
+// have been read in either.
+func (e *Engine) settle(ctx context.Context, spec job.Spec, t *job.Trace) {
+	t.Around, t.Unsure = "", false
+	for _, r := range spec.Repositories {
+		if r.Kind == job.Upstream && e.Indices.State(ctx, r, spec.Target.Architecture) != r.State {
+			t.Unsure = true
+			return
+		}
+	}
+	bases, err := e.bases(ctx, spec)
+	if err != nil {
+		e.Log.Info("a result will not be reused, as it is not known what there was", "job", spec.Job, "name", spec.Name, "error", err)
+		t.Unsure = true
+		return
+	}
+	t.Around = plan.Around(*t, bases...)
 }
 
 func (e *Engine) artifactsThere(ctx context.Context, j record.Job) bool {
@@ -90,60 +171,6 @@ func (e *Engine) artifactsThere(ctx context.Context, j record.Job) bool {
 		}
 	}
 	return true
-}
-
-// view is what our own repositories offer to a job, by name, in the order of
-// rising priority.
-func (e *Engine) view(ctx context.Context, b record.Buildset, j record.Job) (plan.View, error) {
-	v, err := e.baseView(ctx, b, j.Target)
-	if err != nil || j.Stage == job.StageBuild || j.Stage == job.StageLint {
-		return v, err
-	}
-	return v, e.addTested(ctx, v, b.ID, j.Target)
-}
-
-// baseView is what a buildset's base offers for a target: what is released and
-// what stands ahead.
-func (e *Engine) baseView(ctx context.Context, b record.Buildset, target string) (plan.View, error) {
-	v := plan.View{}
-	name := e.firstChannel(target)
-	if id, ok := b.Base.Publications[name]; ok {
-		p, err := e.Store.Publication(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		packages, err := e.Store.Packages(ctx, name, p.Serial)
-		if err != nil {
-			return nil, err
-		}
-		for _, k := range packages {
-			if k.Kind == job.BinaryPackage {
-				v.Add(k.Name, k.Version, job.Digest(k.Digest), job.Digest(k.Tested))
-			}
-		}
-	}
-	for _, id := range b.Base.Ahead {
-		if err := e.addTested(ctx, v, id, target); err != nil {
-			return nil, err
-		}
-	}
-	return v, nil
-}
-
-// addTested adds a buildset's packages to what is offered.
-func (e *Engine) addTested(ctx context.Context, v plan.View, buildset int64, target string) error {
-	packages, err := e.testPackages(ctx, buildset, target)
-	for _, a := range packages {
-		v.Add(a.Package.Name, a.Package.Version, a.Digest)
-	}
-	return err
-}
-
-// testPackages gives the binary packages in a buildset's test repository for a target.
-func (e *Engine) testPackages(ctx context.Context, buildset int64, target string) ([]record.Artifact, error) {
-	return e.testFiles(ctx, buildset, target, func(a record.Artifact) bool {
-		return a.Kind == job.BinaryPackage && a.Package != nil
-	})
 }
 
 // testFiles gives what the builds of a buildset made for a target, as far as it is wanted.
@@ -299,6 +326,9 @@ func (e *Engine) baseRepositories(ctx context.Context, b record.Buildset, j reco
 	if err != nil {
 		return nil, err
 	}
+	for i := range repos {
+		repos[i].State = e.Indices.State(ctx, repos[i], j.Architecture)
+	}
 	release, test, err := e.Repos.PublicKeys()
 	if err != nil {
 		return nil, err
@@ -400,6 +430,9 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 			break
 		}
 		packages[f.Name] = info
+	}
+	if j.Stage != job.StageRoot && (res.Outcome == job.Passed || res.Outcome == job.Failed || res.Outcome == job.NotApplicable) {
+		e.settle(ctx, j.Spec, &res.Trace)
 	}
 	if err := e.widen(ctx, j, res, packages); err != nil { // before it has ended: what passes was in the right lane
 		return err

@@ -36,7 +36,7 @@ var rooms = []room{
 	{path: "internal/publisher", why: "makes the engine's repositories: from rows to publications, with the keys", ours: []string{
 		"internal/blob", "internal/deb", "internal/engine", "internal/job", "internal/record", "internal/release", "internal/repo", "internal/rpm", "internal/signing",
 	}},
-	{path: "internal/universe", why: "what can be installed: indices and declarations, as packages to solve", ours: []string{"internal/deb", "internal/job", "internal/rpm", "internal/solve", "internal/source"}},
+	{path: "internal/universe", why: "what can be installed: indices and declarations, as packages to solve", ours: []string{"internal/deb", "internal/job", "internal/plan", "internal/rpm", "internal/solve", "internal/source"}},
 	{path: "internal/upstream", why: "the caching proxy of the base distributions", ours: []string{"internal/blob", "internal/config", "internal/job"}},
 	{path: "internal/signing", why: "signs and verifies"},
 	{path: "internal/blob", why: "the content-addressed store"},

@@ -178,6 +178,8 @@ type Repository struct {
 	Origin     string   `json:"origin,omitempty"` // APT pin: release o=ORIGIN
 	// Key is the armoured public key that signs it; empty: the root trusts it already (upstream).
 	Key string `json:"key,omitempty"`
+	// State names the state that the base distribution's index was in when the job was started.
+	State string `json:"state,omitempty"`
 	// Priority: APT pin (over 1000 for test) or dnf priority (smaller wins).
 	Priority int `json:"priority"`
 }
@@ -304,6 +306,12 @@ type Trace struct {
 	// dependencies with their alternatives, packages to install), whether or
 	// not they were there.
 	Asked []string `json:"asked,omitempty"`
+	// Around is the digest of all that the job had to choose from, by the names
+	// that it and its dependencies ask for. The service fills it in.
+	Around Digest `json:"around,omitempty"`
+	// Unsure: a repository changed while the job ran, so that nobody knows which
+	// state it read. The service fills it in.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // Served is one package that was fetched.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -192,33 +191,6 @@ func TestKin(t *testing.T) {
 	} {
 		if kin(change) == same {
 			t.Errorf("they are kin with another %s", what)
-		}
-	}
-}
-
-// A result holds while each name has the candidate that it was given, and none
-// that it asked for has come.
-func TestHolds(t *testing.T) {
-	kinds := map[string]job.RepositoryKind{"debian": job.Upstream, "released": job.Released}
-	trace := job.Trace{
-		Served: map[string]job.Served{"liba": {Version: "1", Digest: "d1", Repository: "released"}, "libc6": {Version: "2", Digest: "c", Repository: "debian"}},
-		Asked:  []string{"liba", "libb", "libc6"},
-	}
-	for _, c := range []struct {
-		name string
-		view View
-		why  string // "" holds
-	}{
-		{"the same", View{"liba": {"1", []job.Digest{"signed", "d1"}}}, ""},
-		{"another package beside", View{"liba": {"1", []job.Digest{"d1"}}, "else": {"1", nil}}, ""},
-		{"rebuilt", View{"liba": {"1", []job.Digest{"d2"}}}, "given liba 1"},
-		{"gone", View{}, "not there now"},
-		{"came", View{"liba": {"1", []job.Digest{"d1"}}, "libb": {"3", nil}}, "asked for libb"},
-		{"hidden by ours", View{"liba": {"1", []job.Digest{"d1"}}, "libc6": {"9", []job.Digest{"n"}}}, "libc6"},
-	} {
-		ok, why := Holds(trace, kinds, c.view)
-		if ok != (c.why == "") || !strings.Contains(why, c.why) {
-			t.Errorf("%s: %v %q", c.name, ok, why)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // definition is raised when what a stage does changes: results of an older
 // sluice are then not reused.
-const definition = 1
+const definition = 2
 
 // StaticKey is the hash of all that a job is known to depend on before it runs:
 // what it is asked, without its place in the world (ids, queue position, names
@@ -57,50 +58,91 @@ func Kin(s job.Spec) (string, error) {
 	return StaticKey(s)
 }
 
-// Candidate is the package of a name that a solver would choose from our own
-// repositories. Digests are those that stand for the same bytes: as tested, and
-// as published with a signature.
-type Candidate struct {
+// Offered is a package that a base offers.
+type Offered struct {
+	Name    string
 	Version string
-	Digests []job.Digest
+	Digest  job.Digest // of the file as it is served
+	Tested  job.Digest // of the file as it was tested, before it was signed
+	// Mentions gives the names in its relations.
+	Mentions func() []string
 }
 
-// View is what our own repositories (released, ahead, test) offer by name.
-type View map[string]Candidate
+// stands reports whether a digest stands for the package's bytes.
+func (o *Offered) stands(d job.Digest) bool { return d == o.Digest || d == o.Tested }
 
-// Add puts a package of a repository of higher priority than all before.
-func (v View) Add(name, version string, digests ...job.Digest) {
-	v[name] = Candidate{Version: version, Digests: digests}
+// Offer is what there is under a name: the package that is called so and would
+// be taken, and those that provide it.
+type Offer struct {
+	Is *Offered // nil: none
+	By []Offered
 }
 
-// Holds reports whether a trace would come about again on a base with this
-// view; kinds tells what the repositories of the traced run were. When it does
-// not, why names the first package that differs.
-func Holds(t job.Trace, kinds map[string]job.RepositoryKind, v View) (ok bool, why string) {
-	for name, served := range t.Served {
-		c, ours := v[name]
-		was := kinds[served.Repository] != job.Upstream
-		switch {
-		case ours && !slices.Contains(c.Digests, served.Digest):
-			return false, fmt.Sprintf("it was given %s %s, and would be given %s now", name, served.Version, c.Version)
-		case !ours && was:
-			return false, fmt.Sprintf("it was given %s %s, which is not there now", name, served.Version)
+// Base answers what a job would be offered, by all repositories that it reads.
+type Base interface {
+	Offer(name string) Offer
+	// Away reports whether a repository of this name could not be looked at.
+	Away(repository string) bool
+}
+
+// Around is the digest of all that the run of a trace had to choose from: what
+// the bases offer under each name that it was served or asked for, and under
+// each name that a package which it was served mentions. A package that comes,
+// goes or changes under one of these can change what would be served.
+func Around(t job.Trace, bases ...Base) job.Digest {
+	h := sha256.New()
+	for _, b := range bases {
+		for _, name := range around(t, b) {
+			o := b.Offer(name)
+			if o.Is == nil && len(o.By) == 0 {
+				continue
+			}
+			fmt.Fprintf(h, "%s:", name)
+			if o.Is != nil {
+				fmt.Fprintf(h, " %s", o.Is.Tested)
+			}
+			for _, p := range o.By {
+				fmt.Fprintf(h, " %s=%s", p.Name, p.Tested)
+			}
+			fmt.Fprintln(h)
+		}
+		fmt.Fprintln(h)
+	}
+	return job.Digest(hex.EncodeToString(h.Sum(nil)))
+}
+
+func around(t job.Trace, b Base) []string {
+	names := slices.Clone(t.Asked)
+	for name := range t.Served {
+		names = append(names, name)
+		if o := b.Offer(name); o.Is != nil {
+			names = append(names, o.Is.Mentions()...)
 		}
 	}
-	for _, name := range t.Asked {
-		_, was := t.Served[name]
-		if c, ours := v[name]; ours && !was {
-			return false, fmt.Sprintf("it asked for %s, which is there now as %s", name, c.Version)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Holds reports whether a trace would come about again on the bases: the first
+// is what a job reads, further ones are what it reads before that. When it does
+// not, why names the first package that differs.
+func Holds(t job.Trace, bases ...Base) (ok bool, why string) {
+	if t.Unsure {
+		return false, "what it was served changed while it ran"
+	}
+	b := bases[0]
+	for _, name := range slices.Sorted(maps.Keys(t.Served)) {
+		served := t.Served[name]
+		switch o := b.Offer(name); {
+		case o.Is == nil && b.Away(served.Repository):
+		case o.Is == nil:
+			return false, fmt.Sprintf("it was given %s %s, which is not there now", name, served.Version)
+		case !o.Is.stands(served.Digest):
+			return false, fmt.Sprintf("it was given %s %s, and would be given %s %s now", name, served.Version, name, o.Is.Version)
 		}
+	}
+	if Around(t, bases...) != t.Around {
+		return false, "something that it asks for, or that its dependencies ask for, is there now, or another one, or gone"
 	}
 	return true, ""
-}
-
-// Kinds maps the repositories of a spec by name.
-func Kinds(s job.Spec) map[string]job.RepositoryKind {
-	kinds := map[string]job.RepositoryKind{}
-	for _, r := range s.Repositories {
-		kinds[r.Name] = r.Kind
-	}
-	return kinds
 }

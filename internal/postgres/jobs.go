@@ -17,7 +17,7 @@ import (
 const LeaseTime = 60 * time.Second
 
 const jobColumns = `id, buildset, name, stage, package, target, architecture, voting, state, waits_for, labels, priority, spec,
-	static_key, result, cause, reused_from, attempts, max_attempts, not_before, created_at, started_at, ended_at,
+	static_key, result, cause, reused_from, attempts, max_attempts, again, not_before, created_at, started_at, ended_at,
 	base_of, evidence, evidence_job, red_since, last_passed`
 
 // Job gives a job.
@@ -48,15 +48,17 @@ func (s *Store) Startable(ctx context.Context, buildset int64) ([]record.Job, er
 // waits for that instead, and looks again when it has ended.
 func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		if joined, err := join(ctx, tx, j, staticKey); joined || err != nil {
-			return err
+		if !j.Again {
+			if joined, err := join(ctx, tx, j, staticKey); joined || err != nil {
+				return err
+			}
 		}
 		state := "queued"
 		if j.Stage == job.StagePublish {
 			state = "running"
 		}
 		tag, err := tx.Exec(ctx, `
-			UPDATE jobs SET state = $2, spec = $3, static_key = $4, waits_for = '',
+			UPDATE jobs SET state = $2, spec = $3, static_key = $4, waits_for = '', again = false,
 				started_at = CASE WHEN $2 = 'running' THEN now() END
 			WHERE id = $1 AND state = 'waiting'`, j.ID, state, spec, staticKey)
 		if err != nil || tag.RowsAffected() == 0 {
@@ -113,13 +115,15 @@ const sameCircle = `NOT EXISTS (
 	SELECT FROM buildsets made JOIN buildsets asks ON asks.id = $2
 	WHERE made.id = coalesce(jobs.buildset, jobs.base_of) AND NOT within_circle(made.changes || made.stack, asks.changes || asks.stack))`
 
-// Reusable gives the newest results with this static key that a job of the
-// buildset may have, the best candidate first.
+// Reusable gives the results with this static key that a job of the buildset
+// may have, the newest first: what a later run says counts before what an
+// earlier one said. Failures are among them, as they take an earlier pass back;
+// errors say nothing (G12).
 func (s *Store) Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error) {
 	return collect[record.Job](ctx, s.pool, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE static_key = $1 AND state IN ('passed', 'not_applicable') AND reused_from IS NULL AND `+sameCircle+`
-		ORDER BY id DESC LIMIT 5`, staticKey, buildset)
+		WHERE static_key = $1 AND state IN ('passed', 'failed', 'not_applicable') AND reused_from IS NULL AND `+"`+sameCircle+`"+`
+		ORDER BY ended_at DESC, id DESC LIMIT 10`, staticKey, buildset)
 }
 
 // Reuse gives a waiting job the result and the artifacts of an earlier one.
@@ -449,7 +453,7 @@ func (s *Store) RetryJob(ctx context.Context, id int64) error {
 				UNION SELECT n.job FROM job_needs n JOIN again a ON n.needs = a.id JOIN jobs d ON d.id = n.job
 				WHERE NOT n.ahead)
 			UPDATE jobs SET state = 'waiting', static_key = '', result = NULL, cause = '', ended_at = NULL, started_at = NULL,
-				reused_from = NULL, evidence = '', evidence_job = NULL, max_attempts = attempts + 3, not_before = NULL
+				reused_from = NULL, evidence = '', evidence_job = NULL, max_attempts = attempts + 3, not_before = NULL, again = id = $1
 			WHERE id IN (SELECT id FROM again)`, id)
 		if err != nil {
 			return err

@@ -154,6 +154,7 @@ type Job struct {
 	ReusedFrom   *int64      `db:"reused_from"`
 	Attempts     int         `db:"attempts"`
 	MaxAttempts  int         `db:"max_attempts"`
+	Again        bool        `db:"again"` // somebody wants it to run once more: no earlier result stands for it
 	NotBefore    *time.Time  `db:"not_before"`
 	CreatedAt    time.Time   `db:"created_at"`
 	StartedAt    *time.Time  `db:"started_at"`

@@ -71,6 +71,9 @@ type index struct {
 // read gives the index of a repository. Its state is looked at each time;
 // what has not changed is not read again.
 func (r *Reader) read(ctx context.Context, repository job.Repository, architecture, origin string) (index, error) {
+	if origin == "" && repository.Kind == job.Released {
+		origin = "released"
+	}
 	var x index
 	var err error
 	if repository.Format == job.RPM {
@@ -92,18 +95,15 @@ type listed struct {
 
 func (r *Reader) readDEB(ctx context.Context, repository job.Repository, architecture, origin string) (index, error) {
 	dir := repository.Path + path.Join("dists", repository.Suite) + "/"
-	text, err := r.get(ctx, dir+"InRelease")
+	text, err := r.release(ctx, dir)
 	if err != nil {
-		if text, err = r.get(ctx, dir+"Release"); err != nil {
-			return index{}, err
-		}
+		return index{}, err
 	}
 	files, manual := releaseFiles(text)
 	var parts []*solve.Index
-	var states []string
 	for _, component := range repository.Components {
 		name := path.Join(component, "binary-"+architecture, "Packages")
-		part, state, err := r.first(ctx, files, name, func(digest, p string) (*solve.Index, error) {
+		part, err := r.first(ctx, files, name, func(digest, p string) (*solve.Index, error) {
 			from := strings.TrimSpace(fmt.Sprintf("%s %s", repository.Suite, component))
 			if origin != "" {
 				from = origin
@@ -114,15 +114,15 @@ func (r *Reader) readDEB(ctx context.Context, repository job.Repository, archite
 			return index{}, err
 		}
 		if part != nil {
-			parts, states = append(parts, part), append(states, state)
+			parts = append(parts, part)
 		}
 	}
 	if len(parts) == 0 {
 		return index{}, fmt.Errorf("%sInRelease names no Packages for %s", dir, architecture)
 	}
-	x := index{Index: parts[0], state: strings.Join(states, " "), manual: manual}
+	x := index{Index: parts[0], state: debState(files, repository, architecture), manual: manual}
 	if len(parts) > 1 {
-		x.Index, err = r.keep(x.state, func() (*solve.Index, error) {
+		x.Index, err = r.keep(x.state+" "+origin+" "+architecture, func() (*solve.Index, error) {
 			var all []*solve.Package
 			for _, p := range parts {
 				all = append(all, p.Packages...)
@@ -133,25 +133,72 @@ func (r *Reader) readDEB(ctx context.Context, repository job.Repository, archite
 	return x, err
 }
 
+func (r *Reader) release(ctx context.Context, dir string) ([]byte, error) {
+	text, err := r.get(ctx, dir+"InRelease")
+	if err != nil {
+		text, err = r.get(ctx, dir+"Release")
+	}
+	return text, err
+}
+
+// forms are those that an index can be there in, the quickest to read first.
+var forms = []string{".gz", ".zst", ".xz", "", ".bz2"}
+
+// debState names the state of a repository's packages for an architecture.
+func debState(files map[string]string, repository job.Repository, architecture string) string {
+	h := sha256.New()
+	for _, component := range repository.Components {
+		for _, form := range forms {
+			name := path.Join(component, "binary-"+architecture, "Packages") + form
+			fmt.Fprintln(h, name, files[name])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// State names the state of a repository's packages, without reading them; ""
+// if it is out of reach.
+func (r *Reader) State(ctx context.Context, repository job.Repository, architecture string) string {
+	if repository.Format == job.RPM {
+		text, err := r.get(ctx, repository.Path+"repodata/repomd.xml")
+		if err != nil {
+			return ""
+		}
+		_, data, err := rpm.ReadRepomd(text)
+		for _, d := range data {
+			if err == nil && d.Type == "primary" {
+				return d.SHA256
+			}
+		}
+		return ""
+	}
+	text, err := r.release(ctx, repository.Path+path.Join("dists", repository.Suite)+"/")
+	if err != nil {
+		return ""
+	}
+	files, _ := releaseFiles(text)
+	return debState(files, repository, architecture)
+}
+
 // first reads the first form of an index that is vouched for and there. A
 // component that has no such index is left out.
-func (r *Reader) first(ctx context.Context, files map[string]string, name string, read func(digest, path string) (*solve.Index, error)) (*solve.Index, string, error) {
+func (r *Reader) first(ctx context.Context, files map[string]string, name string, read func(digest, path string) (*solve.Index, error)) (*solve.Index, error) {
 	var errs []error
-	for _, suffix := range []string{".gz", ".zst", ".xz", "", ".bz2"} {
+	for _, suffix := range forms {
 		digest, ok := files[name+suffix]
 		if !ok {
 			continue
 		}
 		x, err := read(digest, name+suffix)
 		if err == nil {
-			return x, digest, nil
+			return x, nil
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, "", errors.Join(errs...)
+	return nil, errors.Join(errs...)
 }
 
 // releaseFiles reads the digests of a Release or InRelease file.
