@@ -22,7 +22,7 @@ func (s *site) writeAPT(packages string) {
 	write(s.t, filepath.Join(dir, "Release"), fmt.Sprintf("Suite: bookworm\nSHA256:\n %x %d main/binary-amd64/Packages\n", sha256.Sum256([]byte(packages)), len(packages)))
 }
 
-const baseWithFoo = "Package: libfoo\nVersion: 1.4\nArchitecture: amd64\n\nPackage: debhelper\nVersion: 13\nArchitecture: all\n\n"
+const baseWithFoo = "Package: libfoo\nVersion: 1.4\nArchitecture: amd64\nSHA256: 1401\n\nPackage: debhelper\nVersion: 13\nArchitecture: all\nSHA256: 1301\n\n"
 
 func needing(name, build string) string {
 	return fmt.Sprintf("Source: %[1]s\nMaintainer: A Maintainer <a@example.com>\nBuild-Depends: debhelper, %[2]s\n\nPackage: %[1]s\nArchitecture: all\nDescription: x\n x\n", name, build)
@@ -74,7 +74,7 @@ func TestUpstreamMoves(t *testing.T) {
 	plain := s.propose("plain", "Say it", map[string]string{"src/hello.c": "int main(void) { return 3; }\n"})
 	s.voted(hello, 1)
 	s.voted(plain, 1)
-	s.writeAPT(strings.Replace(baseWithFoo, "1.4", "1.5", 1))
+	s.writeAPT(strings.NewReplacer("1.4", "1.5", "1401", "1501").Replace(baseWithFoo))
 	s.g.Approve(t, hello.Number)
 	s.g.Approve(t, plain.Number)
 	s.merged(hello)

@@ -103,11 +103,9 @@ func (v *View) top(name string) *solve.Package {
 }
 
 func (v *View) offered(p *solve.Package) *plan.Offered {
-	tested := p.Digest
-	if d, ok := v.canonical[p.Digest]; ok {
-		tested = d
-	}
-	return &plan.Offered{Name: p.Name, Version: p.Version, Digest: job.Digest(p.Digest), Tested: job.Digest(tested), Mentions: func() []string {
+	digest := cmp.Or(p.Digest, "none, of version "+p.Version) // which no file has
+	tested := cmp.Or(v.canonical[p.Digest], digest)
+	return &plan.Offered{Name: p.Name, Version: p.Version, Digest: job.Digest(digest), Tested: job.Digest(tested), Mentions: func() []string {
 		var out []string
 		r := p.Relations()
 		for _, n := range r.Needs {
