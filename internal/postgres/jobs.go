@@ -122,7 +122,7 @@ const sameCircle = `NOT EXISTS (
 func (s *Store) Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error) {
 	return collect[record.Job](ctx, s.pool, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE static_key = $1 AND state IN ('passed', 'failed', 'not_applicable') AND reused_from IS NULL AND `+"`+sameCircle+`"+`
+		WHERE static_key = $1 AND state IN ('passed', 'failed', 'not_applicable') AND reused_from IS NULL AND `+sameCircle+`
 		ORDER BY ended_at DESC, id DESC LIMIT 10`, staticKey, buildset)
 }
 
