@@ -15,6 +15,8 @@ type Declares struct {
 	File     string  // debian/control or the spec
 	Build    []Entry // what the build needs and refuses
 	Packages []Declared
+	// Loose: the build may make packages that are not named here.
+	Loose bool
 }
 
 // Entry is one relation as the packaging writes it.
@@ -50,7 +52,9 @@ func (r *reader) debDeclares(folder string, c deb.Control) Declares {
 	for _, f := range debBuildFields {
 		d.Build = append(d.Build, entries(c.Source.Entries(f))...)
 	}
-	loose := strings.Contains(strings.ToLower(string(r.read(path.Join(folder, "debian/rules")))), "gencontrol")
+	rules := strings.ToLower(string(r.read(path.Join(folder, "debian/rules"))))
+	loose := strings.Contains(rules, "gencontrol")
+	d.Loose = strings.Contains(rules, "debian/control") // which it writes anew
 	for _, b := range c.Binaries {
 		if kind := b.Control.Get("Package-Type") + b.Control.Get("XC-Package-Type"); kind != "" && kind != "deb" {
 			continue // for the installer
@@ -86,6 +90,7 @@ type specDeclares struct {
 	braces  int // of a macro call over several lines
 	more    bool
 	body    bool // of a section that is no preamble
+	prose   bool // of a %description, where macros that make packages stand
 }
 
 var rpmFields = map[string]string{
@@ -102,6 +107,7 @@ func readSpecDeclares(file, text string) Declares {
 	}
 	main := s.macros["name"]
 	s.Packages[0].Name = main
+	s.Loose = s.Loose || slices.ContainsFunc(s.Packages, func(p Declared) bool { return strings.Contains(p.Name, "%") })
 	s.Packages = slices.DeleteFunc(s.Packages, func(p Declared) bool { return !withFiles[p.Name] && p.Name == main || strings.Contains(p.Name, "%") })
 	for i := range s.Packages {
 		s.Packages[i].Maybe = s.Packages[i].Maybe || !withFiles[s.Packages[i].Name]
@@ -141,13 +147,15 @@ func (s *specDeclares) line(line string, number int, withFiles map[string]bool) 
 		withFiles[s.filesOf(strings.Fields(line)[1:])] = s.depth == 0
 	}
 	if section.MatchString(line) {
-		s.body = true
+		s.body, s.prose = true, strings.HasPrefix(line, "%description")
+		return
 	}
 	if s.body {
+		s.Loose = s.Loose || s.prose && strings.HasPrefix(line, "%")
 		return
 	}
 	if strings.HasPrefix(trimmed, "%") { // a macro that may be anything
-		s.Packages[s.current].Open = true
+		s.Packages[s.current].Open, s.Loose = true, true
 		s.braces = max(0, strings.Count(line, "{")-strings.Count(line, "}"))
 		return
 	}

@@ -41,6 +41,10 @@ func TestControlDeclares(t *testing.T) {
 	if d := cmp.Diff(want, r.debDeclares(".", c)); d != "" {
 		t.Error(d)
 	}
+	r.tree = files{"debian/rules": "debian/control: debian/control.in\n"}
+	if !r.debDeclares(".", c).Loose {
+		t.Error("rules that write the control file")
+	}
 	r.tree = files{"debian/rules": "\tdh_gencontrol -- -v7\n"}
 	if p := r.debDeclares(".", c).Packages[0]; !p.AnyVersion || !p.Open || len(p.Entries) != 0 {
 		t.Errorf("rules that call gencontrol: %+v", p)
@@ -82,7 +86,7 @@ Version: 9
 `
 
 func TestSpecDeclares(t *testing.T) {
-	want := Declares{File: "hello.spec", Build: []Entry{
+	want := Declares{File: "hello.spec", Loose: true, Build: []Entry{
 		{"BuildRequires", "gcc", 11}, {"BuildRequires", "make >= 4", 11}, {"BuildRequires", "pkgconfig(foo)", 11}, {"BuildRequires", "(a or b)", 12},
 	}, Packages: []Declared{
 		{Name: "hello", Line: 1, Open: true, Entries: []Entry{{"Requires", "libhello = 1-%{release}", 13}, {"Requires", "/bin/sh", 14}}},
@@ -91,5 +95,22 @@ func TestSpecDeclares(t *testing.T) {
 	}}
 	if d := cmp.Diff(want, readSpecDeclares("hello.spec", declaredSpec)); d != "" {
 		t.Error(d)
+	}
+}
+
+// A macro that may make packages, and a name that nobody can read here, leave
+// open what is built.
+func TestLooseSpecs(t *testing.T) {
+	const head, tail = "Name: hello\nVersion: 1\nRelease: 1\n", "%description\nx\n%build\n%configure\n%files\n"
+	for text, want := range map[string]bool{
+		head + tail: false,
+		head + "%package -n python%{v}-x\n" + tail:       true,
+		head + "%package doc\n" + tail:                   false,
+		head + "%description\nx\n%lang_package\n" + tail: true,
+		head + "%kernel_module_package\n" + tail:         true,
+	} {
+		if got := readSpecDeclares("hello.spec", text).Loose; got != want {
+			t.Errorf("%v, not %v:\n%s", got, want, text)
+		}
 	}
 }

@@ -156,6 +156,10 @@ func (c *check) declares(part Part) (*solve.Index, []declared) {
 			list = append(list, declared{d, made})
 		}
 	}
+	if part.Declares.Loose {
+		packages = append(packages, &solve.Package{Name: "more of " + part.Source, Source: part.Source, Origin: part.Origin, Open: true})
+		list = append(list, declared{})
+	}
 	return solve.NewIndex(packages, nil), list
 }
 

@@ -189,6 +189,10 @@ func TestCheckOrder(t *testing.T) {
 		{"no longer built", "debian/control:1: it breaks app 7 (released): app needs lib1 (<< 2), and juno/deb-12 has no lib1\n" +
 			"debian/control:1: it breaks far 1 (released): far needs between, which needs lib1, and juno/deb-12 has no lib1",
 			func(q *Question) { q.Own = []Part{lib("1.1", "Package: lib2\nArchitecture: any\n")} }},
+		{"who knows what is built", "", func(q *Question) {
+			q.Own = []Part{lib("1.1", "Package: lib2\nArchitecture: any\n")}
+			q.Own[0].Declares.Loose = true
+		}},
 		{"another takes its name", "", func(q *Question) {
 			q.Own = []Part{lib("1.1", "Package: lib2\nArchitecture: any\nProvides: lib1 (= 1)\n")}
 		}},
