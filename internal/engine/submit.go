@@ -273,8 +273,11 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 			}
 		}
 	}
-	_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
-		Message: s.engine.passedMessage(ctx, s.sub, r), Link: s.engine.buildsetURL(s.sub.Buildset), Labels: map[string]int{g.Label: value}, Notify: "NONE",
+	err := s.engine.speak(ctx, r.ID, func(ctx context.Context) error {
+		_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
+			Message: s.engine.passedMessage(ctx, s.sub, r), Link: s.engine.buildsetURL(s.sub.Buildset), Labels: map[string]int{g.Label: value}, Notify: "NONE",
+		})
+		return err
 	})
 	if gerrit.IsConflict(err) {
 		return nil // closed meanwhile: the submit says how

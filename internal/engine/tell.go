@@ -62,8 +62,7 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		if text, err = e.message(ctx, eff, ref); err != nil {
 			return err
 		}
-		// One word at a time on a change, lest a slow one come after a newer one and take its vote away.
-		err := e.Store.Locked(ctx, "tell "+string(ref.ID), func(ctx context.Context) error {
+		err := e.speak(ctx, ref.ID, func(ctx context.Context) error {
 			return e.tellChange(ctx, eff, ref, text, link, first)
 		})
 		var refusal *gerrit.Error
@@ -76,6 +75,12 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		}
 	}
 	return e.Store.EffectDone(ctx, effectID, text, "")
+}
+
+// speak has one word at a time said on a change, lest a slow one come after a
+// newer one and take its vote away. What is to be said is decided within f.
+func (e *Engine) speak(ctx context.Context, change gate.ChangeID, f func(context.Context) error) error {
+	return e.Store.Locked(ctx, "tell "+string(change), f)
 }
 
 // settle is how long the word that tests have started waits: who is done by then
