@@ -325,6 +325,18 @@ type Queue struct {
 	PerBranch bool `yaml:"per_branch"`
 	// Lanes means that changes that cannot affect each other, by what their packages make and need, neither wait for each other nor are tested together.
 	Lanes bool `yaml:"lanes"`
+	// Batch has dear stages run once for several items.
+	Batch Batch `yaml:"batch"`
+}
+
+// Batch says which stages of the gate run once for several items that stand on
+// one another, instead of once for each. If they fail, the batch is bisected, and
+// the last item of the shortest part that fails is to blame.
+type Batch struct {
+	// Size is how many items a batch has at most; 0 and 1: each item is tested by itself.
+	Size int `yaml:"size" min:"0" max:"100"`
+	// Stages are those that run per batch.
+	Stages []job.Stage `yaml:"stages" default:"[systest]" oneof:"systest"`
 }
 
 // Window says how many items of a queue are active (rule G7).

@@ -60,6 +60,7 @@ type options struct {
 	perBranch   bool                  // a queue for each branch
 	retest      string                // which open changes are checked again on a merge; all
 	window      string
+	batch       string // ", batch: {size: 4}"
 	stages      string // more of the stages' rules
 	observe     bool
 	label       string // the gate's, where it is not Verified; its votes are then +1 and -1
@@ -285,7 +286,7 @@ pipelines:
 stages:
   root: {voting: true}%[11]s
 queues:
-  - {name: main, per_branch: %[21]v, window: %[9]s}%[14]s
+  - {name: main, per_branch: %[21]v, window: %[9]s%[22]s}%[14]s
 workers:
   - {name: tester, token: {file: %[1]s/worker}, labels: [deb, rpm, nspawn]}
 local_worker: {enabled: false}
@@ -294,7 +295,7 @@ repositories: {origin: Story, label: Story, export: %[1]s/export}
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
 		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow),
 		s.opt.more, s.opt.stages, s.opt.gerritMore, strings.ReplaceAll(s.opt.projects, "PREFIX", s.name), s.opt.queues,
-		!s.opt.plainBlame, votes, s.opt.approve, label, cmp.Or(s.opt.branch, "main"), cmp.Or(s.opt.retest, "all"), s.opt.perBranch)
+		!s.opt.plainBlame, votes, s.opt.approve, label, cmp.Or(s.opt.branch, "main"), cmp.Or(s.opt.retest, "all"), s.opt.perBranch, s.opt.batch)
 }
 
 // start runs the program and returns once it answers.

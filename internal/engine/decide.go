@@ -158,7 +158,7 @@ func (e *Engine) policy(q record.Queue) gate.Policy {
 	}
 	for _, c := range e.Site.Queues {
 		if c.Name == q.Name || c.PerBranch && strings.HasPrefix(q.Name, c.Name+"@") {
-			p.Start, p.Floor, p.Ceiling, p.Lanes = c.Window.Start, c.Window.Floor, c.Window.Ceiling, c.Lanes
+			p.Start, p.Floor, p.Ceiling, p.Lanes, p.Batch = c.Window.Start, c.Window.Floor, c.Window.Ceiling, c.Lanes, c.Batch.Size
 		}
 	}
 	return p

@@ -147,6 +147,8 @@ func (e *Engine) Do(ctx context.Context, t record.Task) error {
 		return e.tell(ctx, t.ID)
 	case record.TaskComment:
 		return e.answerComment(ctx, t.ID)
+	case record.TaskBatch:
+		return e.runBatch(ctx, t.ID)
 	case record.TaskRelease:
 		return e.startJobs(ctx, t.ID)
 	case record.TaskProve:

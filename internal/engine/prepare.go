@@ -444,7 +444,7 @@ func (p *preparation) jobs(ctx context.Context) ([]record.NewJob, error) {
 	}
 	var failed error
 	jobs := plan.Jobs(plan.Request{
-		Subjects: p.subjects, Stages: p.pipeline().Stages, Rules: e.rules(), Priority: priority,
+		Subjects: p.subjects, Stages: p.pipeline().Stages, Deferred: p.deferred(), Rules: e.rules(), Priority: priority,
 		Roots: func(t job.Target, kind string) int64 {
 			root, err := e.ensureRoot(ctx, t, kind)
 			if err != nil {

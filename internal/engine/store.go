@@ -81,7 +81,9 @@ type Buildsets interface {
 	Locked(ctx context.Context, name string, f func(context.Context) error) error
 	Unprepared(ctx context.Context, queue string) ([]record.Buildset, error)
 	Buildset(ctx context.Context, id int64) (record.Buildset, error)
-	ItemBuildset(ctx context.Context, queue string, item gate.ItemID, serial gate.BuildsetID) (record.Buildset, error)
+	ItemBuildset(ctx context.Context, queue string, serial gate.BuildsetID) (record.Buildset, error)
+	Deferred(ctx context.Context, id int64) (members [][]record.NewJob, err error)
+	PlanDeferred(ctx context.Context, id int64, jobs []record.NewJob) error
 	ItemBuildsets(ctx context.Context, queue string, items []int64) ([]record.Buildset, error)
 	CheckBuildset(ctx context.Context, ref gate.Ref) (record.Buildset, error)
 	Unpublished(ctx context.Context) ([]record.Buildset, error)

@@ -241,7 +241,7 @@ func (e *Engine) message(ctx context.Context, eff record.Effect, to gate.Ref) (s
 
 func (e *Engine) buildsetOf(ctx context.Context, eff record.Effect) (record.Buildset, error) {
 	if eff.Effect.Buildset != 0 {
-		return e.Store.ItemBuildset(ctx, eff.Queue, eff.Effect.Item, eff.Effect.Buildset)
+		return e.Store.ItemBuildset(ctx, eff.Queue, eff.Effect.Buildset)
 	}
 	all, err := e.Store.ItemBuildsets(ctx, eff.Queue, []int64{int64(eff.Effect.Item)})
 	if err == nil && len(all) == 0 {

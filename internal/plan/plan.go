@@ -55,6 +55,8 @@ type Subject struct {
 type Request struct {
 	Subjects []Subject
 	Stages   []job.Stage
+	// Deferred are the stages that run once per batch: their jobs are planned as such.
+	Deferred []job.Stage
 	Rules    map[job.Stage]Rules
 	Priority int
 	// Roots gives the job that makes a root: kind is "build", "install" or "node".
@@ -137,6 +139,7 @@ func (p *planner) add(stage job.Stage, subject string, s Subject, a Architecture
 		Priority:     p.Priority,
 		MaxAttempts:  rules.MaxAttempts,
 		Labels:       []string{string(target.Format)},
+		Deferred:     slices.Contains(p.Deferred, stage),
 	}
 	j.Spec = job.Spec{Stage: stage, Name: j.Name, Package: subject, Target: target, Limits: rules.Limits}
 	change(&j)

@@ -12,7 +12,7 @@ import (
 )
 
 const buildsetColumns = `b.id, b.queue, b.serial, b.item, b.changes, b.stack, b.stack_items, b.state, b.conflict, b.broken,
-	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at, b.moved, b.recheck`
+	b.findings, b.base, b.packages, b.created_at, b.prepared_at, b.ended_at, b.landed_at, b.published_at, b.moved, b.recheck, b.deferred`
 
 // Buildset gives a buildset.
 func (s *Store) Buildset(ctx context.Context, id int64) (record.Buildset, error) {
@@ -88,15 +88,16 @@ func (s *Store) SavePrepared(ctx context.Context, id int64, base record.Base, pa
 	if findings == nil {
 		findings = []job.Finding{}
 	}
+	jobs, later := apart(jobs)
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		err := prepared(ctx, tx, id, `
 			UPDATE buildsets SET state = CASE WHEN $5 THEN 'ended' ELSE 'testing' END, base = $2, packages = $3, findings = $4,
-				prepared_at = now(), ended_at = CASE WHEN $5 THEN now() END
-			WHERE id = $1 AND state = 'preparing' RETURNING queue`, base, packages, findings, len(jobs) == 0)
+				prepared_at = now(), ended_at = CASE WHEN $5 THEN now() END, deferred = $6, later = $7
+			WHERE id = $1 AND state = 'preparing' RETURNING queue`, base, packages, findings, len(jobs) == 0, len(later) > 0, later)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
-		if err := insertJobs(ctx, tx, &id, jobs); err != nil {
+		if err := insertJobs(ctx, tx, &id, jobs, map[string]int64{}); err != nil {
 			return err
 		}
 		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskRelease, ID: id})
@@ -117,8 +118,8 @@ func prepared(ctx context.Context, tx pgx.Tx, id int64, update string, args ...a
 	return feed(ctx, tx, "buildset", fmt.Sprint(id))
 }
 
-func insertJobs(ctx context.Context, tx pgx.Tx, buildset *int64, jobs []record.NewJob) error {
-	ids := map[string]int64{}
+// insertJobs adds jobs; ids are those that the buildset has already, by name.
+func insertJobs(ctx context.Context, tx pgx.Tx, buildset *int64, jobs []record.NewJob, ids map[string]int64) error {
 	for _, j := range jobs {
 		var id int64
 		err := tx.QueryRow(ctx, `
@@ -310,9 +311,8 @@ func (s *Store) RootOf(ctx context.Context, jobID int64) (record.Root, error) {
 		SELECT id, dist, kind, architecture, recipe, job, archive, digest, made_at FROM roots WHERE job = $1`, jobID)
 }
 
-// ItemBuildset gives one buildset of an item by its serial.
-func (s *Store) ItemBuildset(ctx context.Context, queue string, item gate.ItemID, serial gate.BuildsetID) (record.Buildset, error) {
+// ItemBuildset gives one buildset of a queue by its serial.
+func (s *Store) ItemBuildset(ctx context.Context, queue string, serial gate.BuildsetID) (record.Buildset, error) {
 	return one[record.Buildset](ctx, s.pool, `
-		SELECT `+buildsetColumns+` FROM buildsets b JOIN items i ON i.id = b.item
-		WHERE b.queue = $1 AND i.serial = $2 AND b.serial = $3`, queue, item, serial)
+		SELECT `+buildsetColumns+` FROM buildsets b WHERE b.queue = $1 AND b.serial = $2`, queue, serial)
 }

@@ -81,7 +81,7 @@ func planned(t *testing.T, s *postgres.Store, jobs ...record.NewJob) record.Buil
 		{Kind: gate.Enter, Item: item, Changes: []gate.Ref{ref(int(item))}},
 		{Kind: gate.Prepare, Item: item, Buildset: serial, Changes: []gate.Ref{ref(int(item))}},
 	}, record.Decided{}))
-	b := get[record.Buildset](t)(s.ItemBuildset(ctx, "main", item, serial))
+	b := get[record.Buildset](t)(s.ItemBuildset(ctx, "main", serial))
 	if len(jobs) > 0 {
 		must(t, s.SavePrepared(ctx, b.ID, record.Base{}, nil, nil, jobs))
 	}

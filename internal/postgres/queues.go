@@ -140,10 +140,11 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		Since    *time.Time      `db:"red_since"`
 		Passed   *time.Time      `db:"last_passed"`
 		Moved    bool            `db:"moved"`
+		Deferred bool            `db:"deferred"`
 	}
 	rows, err := collect[row](ctx, tx, `
 		SELECT b.serial, b.state, b.conflict, b.broken, b.base @> '{"noop": true}' AS noop, j.name, j.voting, j.state AS job_state,
-			j.evidence, j.red_since, j.last_passed, b.moved
+			j.evidence, j.red_since, j.last_passed, b.moved, b.deferred
 		FROM buildsets b
 		LEFT JOIN jobs j ON j.buildset = b.id
 		WHERE b.queue = $1 AND b.serial = ANY($2)
@@ -154,7 +155,7 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 	for _, r := range rows {
 		b := facts[r.Serial]
 		b.Prepared = r.State != "preparing"
-		b.Conflict, b.Broken, b.Moved = r.Conflict, r.Broken, r.Moved
+		b.Conflict, b.Broken, b.Moved, b.Deferred = r.Conflict, r.Broken, r.Moved, r.Deferred
 		if r.Noop {
 			b.Jobs = []gate.Job{{Name: "noop", Voting: true, State: gate.JobPassed}}
 		}
@@ -284,6 +285,8 @@ func (c *commit) apply(ctx context.Context, e gate.Effect) error {
 		return c.tell(ctx, e)
 	case gate.Prove:
 		return c.prove(ctx, e)
+	case gate.RunDeferred:
+		return c.runDeferred(ctx, e)
 	case gate.Answer:
 		_, err := c.tx.Exec(ctx, `UPDATE commands SET answered_at = now(), answer = $2, refused = $3 WHERE id = $1`, e.Command, e.Text, e.Refused)
 		return err
@@ -326,8 +329,9 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 	}
 	if e.Kind == gate.Cancel {
 		if _, err := c.tx.Exec(ctx, `
-			UPDATE buildsets SET state = 'cancelled', ended_at = coalesce(ended_at, now())
-			WHERE id = $1 AND state IN ('preparing', 'testing')`, id); err != nil {
+			UPDATE buildsets SET state = CASE WHEN state IN ('preparing', 'testing') THEN 'cancelled' ELSE state END,
+				ended_at = coalesce(ended_at, now()), deferred = false
+			WHERE id = $1 AND (deferred OR state IN ('preparing', 'testing'))`, id); err != nil {
 			return err
 		}
 	}

@@ -119,6 +119,8 @@ type Buildset struct {
 	// Moved: what it was tested on is not what is there now. It is looked for only
 	// where an item waits with a red base.
 	Moved bool `db:"moved"`
+	// Deferred: it has stages that run per batch, and that were not asked for on it.
+	Deferred bool `db:"deferred"`
 }
 
 // Subject is one package of a buildset on one target.
@@ -191,6 +193,8 @@ type NewJob struct {
 	Needs                               []string // names in the same buildset
 	NeedsAhead                          []int64  // ids of jobs of buildsets ahead
 	NeedsRoots                          []int64  // ids of root jobs
+	// Deferred: it is planned, and run once for a batch of items.
+	Deferred bool
 }
 
 // Attempt is one try at a job.
@@ -402,6 +406,7 @@ const (
 	TaskPublish     TaskKind = "publish"      // ID of the buildset
 	TaskProve       TaskKind = "prove"        // ID of the buildset: find or make the evidence for its failures
 	TaskReds        TaskKind = "reds"         // look whether something has moved under those that wait with a red base
+	TaskBatch       TaskKind = "batch"        // ID of the buildset: plan the deferred stages of a batch on it
 	TaskRelease     TaskKind = "release"      // ID of the buildset: look again at its waiting jobs
 	TaskComment     TaskKind = "comment"      // ID of the comment: answer it
 )

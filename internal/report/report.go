@@ -136,6 +136,8 @@ func headline(f Facts) string {
 		return red(f)
 	case gate.ReportBypassed:
 		return reason("Merged past the gate: what is on the branch now is not what was tested. It is being tested, and published only if it passes")
+	case gate.ReportPartial:
+		return reason("Merged and published, without the rest of the batch that it was tested with")
 	case gate.ReportPublished:
 		return reason("Published")
 	}
