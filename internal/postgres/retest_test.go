@@ -103,7 +103,7 @@ func TestRetestByPackage(t *testing.T) {
 			{Kind: gate.Enter, Item: 1, Changes: []gate.Ref{ref(n)}},
 			{Kind: gate.Prepare, Item: 1, Buildset: 1, Changes: []gate.Ref{ref(n)}},
 		}, record.Decided{}))
-		b := get[record.Buildset](t)(s.ItemBuildset(ctx, name, 1, 1))
+		b := get[record.Buildset](t)(s.ItemBuildset(ctx, name, 1))
 		must(t, s.SavePrepared(ctx, b.ID, record.Base{}, nil, nil, []record.NewJob{newJob(job.StageBuild)}))
 		begin(t, s, b.ID)
 		lease := fmt.Sprintf("lease-%d", n)
