@@ -7,7 +7,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -83,13 +82,6 @@ func (f *fault) times() int {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
 	return f.met
-}
-
-// end ends it.
-func (f *fault) end() {
-	f.p.mu.Lock()
-	defer f.p.mu.Unlock()
-	f.p.faults = slices.DeleteFunc(f.p.faults, func(o *fault) bool { return o == f })
 }
 
 // Requests about a change, and about a project's git repository.

@@ -88,11 +88,6 @@ func (r *Reader) read(ctx context.Context, repository job.Repository, architectu
 	return x, nil
 }
 
-// listed is a file that a repository vouches for.
-type listed struct {
-	path, digest string
-}
-
 func (r *Reader) readDEB(ctx context.Context, repository job.Repository, architecture, origin string) (index, error) {
 	dir := repository.Path + path.Join("dists", repository.Suite) + "/"
 	text, err := r.release(ctx, dir)
