@@ -75,6 +75,7 @@ type preparation struct {
 	engine   *Engine
 	buildset record.Buildset
 	below    []record.Buildset // of the items that it stands behind, in order
+	untold   bool              // it is not known what packages some of these make
 	base     record.Base
 	subjects []plan.Subject
 	declares map[string]source.Declares // "package format" → what its packaging says
@@ -150,15 +151,25 @@ func (p *preparation) findBelow(ctx context.Context) error {
 	for _, ref := range p.buildset.Stack {
 		b, err := p.engine.Store.CheckBuildset(ctx, ref)
 		if errors.Is(err, record.ErrNotFound) {
+			p.untold = true
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		if b.State == "preparing" && p.engine.Now().Sub(p.buildset.CreatedAt) < belowWait {
+			return record.Later{After: belowWait / 20, Why: fmt.Sprintf("the check of change %d, which this one needs, is being prepared", ref.Number)}
+		}
+		p.untold = p.untold || b.State == "preparing" || b.Conflict != nil || b.Broken != ""
 		p.below = append(p.below, b)
 	}
 	return nil
 }
+
+// belowWait is how long a check waits for those of the changes that it needs to
+// be prepared, so that it is built with their packages. Changes that need each
+// other would wait for ever.
+const belowWait = 5 * time.Second
 
 // merge makes the speculative commit of each branch that the item changes.
 func (p *preparation) merge(ctx context.Context) (*gate.Conflict, error) {

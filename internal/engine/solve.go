@@ -56,6 +56,9 @@ func (p *preparation) solve(ctx context.Context) error {
 	if e.Solver == nil || !rules.Enabled || p.fatal() != nil || !slices.Contains(p.pipeline().Stages, job.StageBuild) {
 		return nil
 	}
+	if p.untold {
+		return nil // they may bring what is missing
+	}
 	within, cancel := context.WithTimeout(ctx, rules.Timeout.D())
 	defer cancel()
 	begun := time.Now()
