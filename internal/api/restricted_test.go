@@ -61,6 +61,7 @@ func newEmbargo(t *testing.T) *embargo {
 	e.hidden = w.Change(record.Change{Number: 77703, Project: "packages/embargo", Subject: "An embargoed fix", Queue: "main", Facts: secret})
 	must(t, w.Store.EnsureQueue(ctx, "main@embargo-branch", gate.Dependent, "", 20))
 	other := secret
+	other.Topic = "" // one topic across two queues would enter neither
 	w.Change(record.Change{Number: 77704, Project: "packages/embargo", Subject: "Another embargoed fix", Queue: "main@embargo-branch", Facts: other})
 	must(t, w.Store.EnsureQueue(ctx, "check/main~77703", gate.Independent, "main~77703", 1))
 	e.public = w.Change(record.Change{Number: 5, Project: "packages/hello", Subject: "Needs another", Queue: "main",
