@@ -65,8 +65,8 @@ func TestOwnNames(t *testing.T) {
 		got := s.g.Change(t, c.Number).VoteOf(s.g.Gate, "Gate")
 		return missing(got == 1, "Gate%+d", got)
 	})
-	if out, err := s.doctor(); err != nil || !strings.Contains(out, "all is well") {
-		t.Errorf("sluice doctor: %v\n%s", err, out)
+	if out, err := s.doctor(); err == nil || !strings.Contains(out, "shows only once a change has merged there") {
+		t.Errorf("sluice doctor before anything has merged: %v\n%s", err, out)
 	}
 	s.g.Approve(t, c.Number) // Code-Review and Workflow say nothing here
 	s.until("the site's approval is asked for", func() string {
@@ -79,6 +79,11 @@ func TestOwnNames(t *testing.T) {
 	if got := s.g.Change(t, c.Number); got.VoteOf(s.g.Gate, "Gate") != 1 || got.VoteOf(s.g.Gate, "Verified") != 0 {
 		t.Errorf("it has voted Gate%+d and Verified%+d", got.VoteOf(s.g.Gate, "Gate"), got.VoteOf(s.g.Gate, "Verified"))
 	}
+	s.propose("hello", "One more", map[string]string{"more": "more\n"})
+	s.until("doctor is content", func() string { // it searches, and Gerrit's index may lag
+		out, err := s.doctor()
+		return missing(err == nil && strings.Contains(out, "all is well"), "%v\n%s", err, out)
+	})
 }
 
 // Beside another gate everything is computed and shown, and nothing is voted,
@@ -111,10 +116,13 @@ func TestObserve(t *testing.T) {
 
 	s.byHand(good) // the other gate's account, for once, is this one's
 	s.until("it counts as landed", func() string {
-		return missing(one[int](s, `SELECT count(*) FROM buildsets WHERE landed_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(good)) == 1, "not yet")
+		return missing(one[int](s, `SELECT count(*) FROM items WHERE queue = 'main' AND result = 'merged' AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(good)) == 1, "not yet")
 	})
 	shows(good, `"result":"merged"`)
 	shows(after, "this gate only observes")
+	if n := s.buildsetsOf(after); n != 1 {
+		t.Errorf("the one behind was tested %d times: a landing resets nobody", n)
+	}
 	if !s.stands(after) || s.status(after) != "NEW" {
 		t.Errorf("the one behind stands: %v, and is %s", s.stands(after), s.status(after))
 	}
