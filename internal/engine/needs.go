@@ -89,16 +89,12 @@ func (e reading) readMissing(ctx context.Context, change gate.ChangeID) error {
 
 // read reads one change for the sake of another.
 func (e reading) read(ctx context.Context, name string, server Gerrit, number int) error {
-	serial, _, err := e.Store.NextRead(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := server.Change(ctx, number)
+	c, serial, _, err := e.ask(ctx, name, server, number)
 	if gerrit.IsNotFound(err) {
 		return nil // it went meanwhile, or this account may not see it
 	}
 	if err != nil {
-		return fmt.Errorf("read change %d of %s: %w", number, name, err)
+		return err
 	}
 	return e.save(ctx, name, server, c, serial, true)
 }

@@ -81,22 +81,37 @@ func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) 
 	if !ok {
 		return fmt.Errorf("no Gerrit %q in the site file", gerritName)
 	}
-	serial, at, err := e.Store.NextRead(ctx)
-	if err != nil {
-		return err
-	}
-	c, err := server.Change(ctx, number)
+	c, serial, at, err := e.ask(ctx, gerritName, server, number)
 	if gerrit.IsNotFound(err) {
 		return e.gone(ctx, gerritName, number, serial)
 	}
 	if err != nil {
-		return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
+		return err
 	}
 	if err := e.saveChange(ctx, gerritName, server, c, serial); err != nil {
 		return err
 	}
 	e.reads.Store(id(gerritName, number), at)
 	return nil
+}
+
+// ask asks Gerrit about a change: what it is, the serial of this read, and when
+// by the database's clock it began. Among all replicas one asks at a time, so
+// that of two reads the one with the greater serial saw the newer state (G21).
+func (e *Engine) ask(ctx context.Context, gerritName string, server Gerrit, number int) (c *gerrit.Change, serial int64, at time.Time, err error) {
+	one := &e.asking[number%len(e.asking)]
+	one.Lock()
+	defer one.Unlock()
+	err = e.Store.Locked(ctx, fmt.Sprintf("ask %s", id(gerritName, number)), func(ctx context.Context) error {
+		if serial, at, err = e.Store.NextRead(ctx); err != nil {
+			return err
+		}
+		if c, err = server.Change(ctx, number); err != nil {
+			return fmt.Errorf("read change %d of %s: %w", number, gerritName, err)
+		}
+		return nil
+	})
+	return c, serial, at, err
 }
 
 // merged stores that Gerrit said of a change that it has merged. That is a read,

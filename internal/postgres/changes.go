@@ -67,9 +67,8 @@ const changeColumns = `id, gerrit, number, project, branch, change_key, patch_se
 // that are or were of its topic.
 func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		old, err := one[record.Change](ctx, tx, `SELECT `+changeColumns+` FROM changes WHERE id = $1 FOR UPDATE`, c.ID)
-		known := err == nil
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		old, known, err := lockChange(ctx, tx, c.ID)
+		if err != nil {
 			return err
 		}
 		if known && old.ReadSerial > c.ReadSerial {
@@ -112,6 +111,23 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		return feed(ctx, tx, "change", string(c.ID))
 	})
 	return stale, err
+}
+
+// lockChange gives a change, if it is known; nobody else stores a read of it until tx ends.
+func lockChange(ctx context.Context, tx pgx.Tx, id gate.ChangeID) (c record.Change, known bool, err error) {
+	read := func() (record.Change, error) {
+		return one[record.Change](ctx, tx, `SELECT `+changeColumns+` FROM changes WHERE id = $1 FOR UPDATE`, id)
+	}
+	if c, err = read(); errors.Is(err, ErrNotFound) { // there is no row to lock
+		if _, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('change ' || $1, 0))`, string(id)); err != nil {
+			return c, false, err
+		}
+		c, err = read()
+	}
+	if errors.Is(err, ErrNotFound) {
+		return c, false, nil
+	}
+	return c, err == nil, err
 }
 
 // upsertChange stores a read; stale: a later one came first, of a change that was new to both.
