@@ -123,7 +123,8 @@ func (n *node) start(socket string) (*life, error) {
 		"systemd-nspawn", "--boot", "--keep-unit", "--register=no", "--settings=no", "--notify-ready=yes", "--console=pipe",
 		"--directory="+n.box.Merged(), fmt.Sprintf("--machine=sluice-%d-%s", n.index, n.name), "--hostname="+n.name,
 		fmt.Sprintf("--private-users=%d:%d", base, count), "--private-users-ownership=off",
-		"--network-bridge=br0", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--suppress-sync=yes")
+		"--network-bridge=br0", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--suppress-sync=yes",
+		"systemd.mask=systemd-remount-fs.service") // the node's root is ours to mount; whether it may be remounted depends on the machine
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket)
 	cmd.Stdout, cmd.Stderr = n.console, n.console
 	hold, err := cmd.StdinPipe()

@@ -90,7 +90,7 @@ systemctl daemon-reload && systemctl enable --now answer.service`
 func testTwoNodes(t *testing.T, recipe job.Recipe, program string) {
 	before := roottest.Left(shared)
 	env := start(t, recipe)
-	if out, err := on(t, env, "server", "cat /proc/1/comm; uname -n; systemctl --failed --no-legend; cat /proc/self/uid_map | awk '{print ($2 > 0)}'"); err != nil || out != "systemd\nserver\n1" {
+	if out, err := on(t, env, "server", "cat /proc/1/comm; uname -n; systemctl --failed --no-legend; systemctl is-enabled systemd-remount-fs; cat /proc/self/uid_map | awk '{print ($2 > 0)}'"); err != nil || out != "systemd\nserver\nmasked-runtime\n1" {
 		t.Errorf("the node: %q, %v", out, err)
 	}
 	if out, err := on(t, env, "server", "cat > /usr/bin/answer <<'E'\n"+program+"\nE\nchmod 755 /usr/bin/answer; "+server); err != nil {
