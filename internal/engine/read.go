@@ -99,7 +99,7 @@ func (e *Engine) ReadChange(ctx context.Context, gerritName string, number int) 
 // by the database's clock it began. Among all replicas one asks at a time, so
 // that of two reads the one with the greater serial saw the newer state (G21).
 func (e *Engine) ask(ctx context.Context, gerritName string, server Gerrit, number int) (c *gerrit.Change, serial int64, at time.Time, err error) {
-	one := &e.asking[number%len(e.asking)]
+	one := &e.asking[uint(number)%uint(len(e.asking))]
 	one.Lock()
 	defer one.Unlock()
 	err = e.Store.Locked(ctx, fmt.Sprintf("ask %s", id(gerritName, number)), func(ctx context.Context) error {
