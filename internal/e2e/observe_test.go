@@ -65,7 +65,7 @@ func TestOwnNames(t *testing.T) {
 		got := s.g.Change(t, c.Number).VoteOf(s.g.Gate, "Gate")
 		return missing(got == 1, "Gate%+d", got)
 	})
-	if out, err := s.doctor(); err == nil || !strings.Contains(out, "shows only once a change has merged there") {
+	if out, err := s.doctor(); err != nil || !strings.Contains(out, "shows only once a change has merged there") {
 		t.Errorf("sluice doctor before anything has merged: %v\n%s", err, out)
 	}
 	s.g.Approve(t, c.Number) // Code-Review and Workflow say nothing here
