@@ -16,7 +16,16 @@ import (
 
 // checkCommand reads a site file or a package file.
 type checkCommand struct {
-	File string `arg:"" help:"A site file; a file called .sluice.yaml or *.sluice.yaml is read as a package file." type:"existingfile"`
+	File string `arg:"" help:"A site file; a file called .sluice.yaml or *.sluice.yaml is read as a package file." type:"path"`
+}
+
+// Validate refuses what cannot be read to its end, or has none.
+func (c *checkCommand) Validate() error {
+	info, err := os.Stat(c.File)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", c.File)
+	}
+	return err
 }
 
 // Run says what is wrong, with file, line and column.

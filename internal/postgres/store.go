@@ -59,7 +59,9 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	var refused error // the last reason; that time ran out says little
 	for err = pool.Ping(ctx); err != nil && starting(err) && ctx.Err() == nil; err = pool.Ping(ctx) {
+		refused = err
 		select {
 		case <-ctx.Done():
 		case <-time.After(50 * time.Millisecond):
@@ -67,6 +69,9 @@ func Open(ctx context.Context, dsn string) (*Store, error) {
 	}
 	if err != nil {
 		pool.Close()
+		if refused != nil && ctx.Err() != nil && !starting(err) {
+			err = fmt.Errorf("%w: %w", err, refused)
+		}
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return &Store{pool: pool, dsn: dsn}, nil

@@ -25,6 +25,14 @@ import (
 // errGone says that a lease is over: what runs under it is to be killed.
 var errGone = errors.New("the lease is over")
 
+// refusal is an answer that is no success.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
 // client speaks the worker API (api/worker.yaml).
 type client struct {
 	base  *url.URL
@@ -68,7 +76,7 @@ func (c *client) send(req *http.Request) (*http.Response, error) {
 	if json.Unmarshal(said, &problem) == nil && problem.Title != "" {
 		text = strings.TrimSpace(problem.Title + ": " + problem.Detail)
 	}
-	err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, strings.TrimSpace(text))
+	err = &refusal{resp.StatusCode, fmt.Sprintf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, strings.TrimSpace(text))}
 	switch {
 	case resp.StatusCode == http.StatusGone:
 		return nil, backoff.Permanent(fmt.Errorf("%w: %w", errGone, err))

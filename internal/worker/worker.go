@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/environment"
@@ -52,6 +54,8 @@ type Worker struct {
 	client  *client
 	sandbox *sandbox.Manager
 	nodes   stage.Nodes
+
+	answered atomic.Bool // a claim was: there is a sluice at the address
 }
 
 // Architectures gives what this machine can run, in the words of both formats.
@@ -68,7 +72,8 @@ func Architectures() []string {
 }
 
 // Run works until ctx is over. It then ends its jobs, so that they are tried
-// again elsewhere, and leaves nothing behind.
+// again elsewhere, and leaves nothing behind. It fails when the service refuses
+// the token or is no sluice; what runs then is not cut short.
 func Run(ctx context.Context, opt Options) (err error) {
 	if opt.Slots <= 0 {
 		opt.Slots = runtime.NumCPU()
@@ -98,36 +103,74 @@ func Run(ctx context.Context, opt Options) (err error) {
 	w := &Worker{opt: opt, client: c, sandbox: manager, nodes: environment.NewNspawn(manager)}
 	opt.Log.Info("the worker is ready", "service", opt.Service, "slots", opt.Slots, "labels", opt.Labels)
 	var slots sync.WaitGroup
+	ends := make(chan error, opt.Slots)
 	for range opt.Slots {
-		slots.Go(func() { w.slot(ctx) })
+		slots.Go(func() { ends <- w.slot(ctx) })
 	}
 	slots.Wait()
+	close(ends)
+	for end := range ends {
+		if end != nil {
+			return end // they are all the same
+		}
+	}
 	return nil
 }
 
-// slot does one job after another.
-func (w *Worker) slot(ctx context.Context) {
+// slot does one job after another. It fails when there is no use in asking again.
+func (w *Worker) slot(ctx context.Context) error {
 	idleSince := time.Now()
 	for ctx.Err() == nil {
 		spec, err := w.client.claim(ctx, claim{Labels: w.opt.Labels, Architectures: Architectures(), Version: w.opt.Version, Wait: 30})
 		if err != nil {
-			if ctx.Err() == nil {
-				w.opt.Log.Warn("no answer to a claim", "error", err)
-				pause(ctx, 2*time.Second)
+			if ctx.Err() != nil {
+				break
 			}
+			if end := w.hopeless(err); end != nil {
+				return end
+			}
+			rest := 2 * time.Second
+			if w.opt.Once && w.opt.Idle > 0 {
+				left := w.opt.Idle - time.Since(idleSince)
+				if left <= 0 {
+					return fmt.Errorf("no job after %s, and no answer from %s: %w", w.opt.Idle, w.client.base.Redacted(), err)
+				}
+				rest = min(rest, left)
+			}
+			w.opt.Log.Warn("no answer to a claim", "error", err)
+			pause(ctx, rest)
 			continue
 		}
+		w.answered.Store(true)
 		if spec == nil {
 			if w.opt.Once && w.opt.Idle > 0 && time.Since(idleSince) > w.opt.Idle {
-				return
+				return nil
 			}
 			continue
 		}
 		w.attempt(ctx, *spec)
 		if w.opt.Once {
-			return
+			return nil
 		}
 	}
+	return nil
+}
+
+// hopeless gives the worker's end where asking again changes nothing. An
+// address that was a sluice's before is taken for one that will be so again.
+func (w *Worker) hopeless(err error) error {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return nil
+	}
+	said := fmt.Sprintf("%d %s", r.status, http.StatusText(r.status))
+	switch {
+	case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
+		return fmt.Errorf("the service at %s refuses this worker's token (%s)", w.client.base.Redacted(), said)
+	case r.status == http.StatusNotFound && !w.answered.Load():
+		return fmt.Errorf("there is no sluice at the address %s (%s)", w.client.base.Redacted(), said)
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

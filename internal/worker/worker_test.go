@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/internal/job"
 )
@@ -187,5 +189,54 @@ func TestOnlyTheJobsRepositories(t *testing.T) {
 func TestAddress(t *testing.T) {
 	if _, err := newClient("sluice.example.com", "x", ""); err == nil {
 		t.Error("an address without a scheme is taken")
+	}
+}
+
+// A refused token and an address that is no sluice end the worker; an outage does not, but for --once.
+func TestClaimsThatAreRefused(t *testing.T) {
+	for _, r := range []struct {
+		name     string
+		status   int
+		answered bool
+		opt      Options
+		want     string // "": it goes on
+	}{
+		{"no such token", 401, true, Options{}, "token"},
+		{"not a worker's token", 403, false, Options{}, "token"},
+		{"no sluice", 404, false, Options{}, "no sluice at the address http://"},
+		{"a sluice that is away", 404, true, Options{}, ""},
+		{"busy", 503, false, Options{}, ""},
+		{"idle but not once", 503, false, Options{Idle: time.Millisecond}, ""},
+		{"busy for too long", 503, false, Options{Once: true, Idle: 50 * time.Millisecond}, "no answer from http://"},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "some\nlines", r.status)
+			}))
+			defer server.Close()
+			c, err := newClient(server.URL, "secret", t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			limit := 10 * time.Second
+			if r.want == "" {
+				limit = 200 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			r.opt.Log = slog.New(slog.DiscardHandler)
+			w := &Worker{opt: r.opt, client: c}
+			w.answered.Store(r.answered)
+			err = w.slot(ctx)
+			if r.want == "" {
+				if err != nil || ctx.Err() == nil {
+					t.Errorf("ended with %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), r.want) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("ended with %v", err)
+			}
+		})
 	}
 }
