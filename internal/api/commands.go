@@ -92,6 +92,9 @@ func checkWhy(why string) (string, error) {
 	if why == "" || len(why) > 1000 {
 		return "", &problemError{http.StatusBadRequest, "no reason", "say in why, in at most 1000 bytes, why this is done: it is recorded and shown"}
 	}
+	if unstorable(why) {
+		return "", &problemError{http.StatusBadRequest, "not a text", "why holds a NUL"}
+	}
 	return why, nil
 }
 

@@ -27,7 +27,7 @@ func TestCommands(t *testing.T) {
 		a.problem("POST", retryJob, "", why, 401)
 	})
 	t.Run("reasons", func(t *testing.T) {
-		for _, body := range []any{map[string]string{"why": "  "}, map[string]string{}, "{", "[]", map[string]string{"why": strings.Repeat("x", 2000)}} {
+		for _, body := range []any{map[string]string{"why": "  "}, map[string]string{}, map[string]string{"why": "a\x00b"}, "{", "[]", map[string]string{"why": strings.Repeat("x", 2000)}} {
 			a.problem("POST", "/api/v1/queues/main/pause", apitest.OperatorToken, body, 400)
 		}
 		a.problem("POST", "/api/v1/queues/main/pause", apitest.OperatorToken, `{"why":"`+strings.Repeat("x", 1<<20)+`"}`, 413)

@@ -5,10 +5,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
@@ -93,7 +96,7 @@ func Handler(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	r := chi.NewRouter()
-	r.Use(s.logged, s.recovered, secured, s.identified)
+	r.Use(s.logged, s.recovered, secured, readable, s.identified)
 	s.health(r)
 	s.repositoryRoutes(r)
 	s.blobRoutes(r)
@@ -186,6 +189,28 @@ func secured(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// readable refuses paths and queries that hold what no name can: Postgres
+// stores it in no text.
+func readable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		texts := []string{r.URL.Path}
+		if again, err := url.PathUnescape(r.URL.Path); err == nil { // as the contract's router reads a parameter
+			texts = append(texts, again)
+		}
+		for name, values := range r.URL.Query() {
+			texts = append(append(texts, name), values...)
+		}
+		if slices.ContainsFunc(texts, unstorable) {
+			problem(w, http.StatusBadRequest, "not a text", "the path or the query holds a NUL, or is not UTF-8")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unstorable reports whether Postgres would refuse a text.
+func unstorable(text string) bool { return strings.ContainsRune(text, 0) || !utf8.ValidString(text) }
 
 // limited bounds what a request may send and, unless it streams, how long it takes.
 func limited(next http.Handler) http.Handler {

@@ -39,7 +39,7 @@ func TestLog(t *testing.T) {
 	s := w.Seed()
 	path := fmt.Sprintf("/api/v1/jobs/%d/log", s.Build.ID)
 	for query, want := range map[string]string{
-		"": "building\nbuilt\n", "?offset=9": "built\n", "?offset=-3": "lt\n", "?attempt=1&offset=4": "ding\nbuilt\n", "?offset=1000": "", "?follow=true": "building\nbuilt\n",
+		"": "building\nbuilt\n", "?offset=9": "built\n", "?offset=-3": "lt\n", "?attempt=1&offset=4": "ding\nbuilt\n", "?offset=1000": "", "?offset=9223372036854775807": "", "?follow=true": "building\nbuilt\n",
 	} {
 		status, h, data := a.do("GET", path+query, "", nil)
 		if status != 200 || string(data) != want || h.Get("Sluice-Attempt") != "1" || !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || h.Get("X-Content-Type-Options") != "nosniff" {

@@ -108,6 +108,8 @@ func leaseProblem(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, record.ErrStale), errors.Is(err, record.ErrNotFound):
 		problem(w, http.StatusGone, "the lease is over", "another attempt may be running; kill this one")
+	case errors.Is(err, record.ErrGap):
+		problem(w, http.StatusConflict, "a gap in the log", err.Error())
 	case errors.Is(err, context.Canceled):
 		problem(w, http.StatusServiceUnavailable, "interrupted", "the service is stopping; try again")
 	default:

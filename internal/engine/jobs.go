@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"sluice/internal/blob"
 	"sluice/internal/job"
@@ -415,6 +417,10 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 	if !res.Outcome.Valid() {
 		res = job.Result{Outcome: job.Error, Cause: fmt.Sprintf("the worker answered with an outcome that does not exist: %.40q", res.Outcome)}
 	}
+	isRoot := func(a job.Artifact) bool { return a.Kind == job.RootArchive }
+	if j.Stage == job.StageRoot && res.Outcome == job.Passed && !slices.ContainsFunc(res.Artifacts, isRoot) {
+		res = job.Result{Outcome: job.Error, Cause: "the worker did not upload the root"}
+	}
 	packages := map[string]*record.PackageInfo{}
 	for _, f := range res.Artifacts {
 		size, err := e.Blobs.Stat(ctx, blob.Digest(f.Digest))
@@ -434,6 +440,7 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 		}
 		packages[f.Name] = info
 	}
+	res.Cause = shortened(res.Cause, maxCause)
 	if j.Stage != job.StageRoot && (res.Outcome == job.Passed || res.Outcome == job.Failed || res.Outcome == job.NotApplicable) {
 		e.settle(ctx, j.Spec, &res.Trace)
 	}
@@ -441,4 +448,18 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 		return err
 	}
 	return e.Store.Finish(ctx, lease, res, packages)
+}
+
+// maxCause bounds what is kept of a cause, in bytes.
+const maxCause = 4 << 10
+
+// shortened cuts a text to at most limit bytes, and no rune in two.
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
 }

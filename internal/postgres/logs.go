@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/internal/record"
 )
 
 // AppendLog adds to the log of the attempt under a lease. start is the byte
@@ -24,7 +26,7 @@ func (s *Store) AppendLog(ctx context.Context, lease string, start int64, data [
 			return err
 		}
 		if start > size {
-			return fmt.Errorf("log chunk starts at byte %d, and the log has %d bytes", start, size)
+			return fmt.Errorf("%w: it starts at byte %d, and the log has %d bytes", record.ErrGap, start, size)
 		}
 		if skip := size - start; skip >= int64(len(data)) {
 			return nil
@@ -48,7 +50,7 @@ func (s *Store) AppendLog(ctx context.Context, lease string, start int64, data [
 func (s *Store) ReadLog(ctx context.Context, attempt, from, limit int64) (data []byte, done bool, err error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT start, data FROM log_chunks
-		WHERE attempt = $1 AND start + length(data) > $2 AND start < $2 + $3
+		WHERE attempt = $1 AND start + length(data) > $2 AND start - $3 < $2
 		ORDER BY start`, attempt, from, limit)
 	if err != nil {
 		return nil, false, err

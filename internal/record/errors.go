@@ -9,6 +9,9 @@ import (
 // ErrStale says that the row moved since it was read: read again, decide again.
 var ErrStale = errors.New("the row has changed since it was read")
 
+// ErrGap says that a chunk of a log begins beyond its end.
+var ErrGap = errors.New("the chunk leaves a gap in the log")
+
 // ErrNotFound says that no such row exists.
 var ErrNotFound = errors.New("not found")
 
