@@ -114,10 +114,17 @@ func tell(run int) []*change {
 		}},
 		{pkg: "mini-httpd", subject: "Serve under systemd, and say which version serves", body: "With a system test: a client asks a server over the network.", expect: lands, systest: true, edit: underSystemd(note)},
 		{
-			pkg: "tree", subject: "Use a library for trees", body: "It builds, and cannot be installed: no such package exists.", expect: fails,
-			words: []string{"libtree-of-nowhere"},
+			pkg: "tree", subject: "Use a library for trees", body: "It would build, and cannot be installed: no such package exists.", expect: fails,
+			file: "debian/control", words: []string{"tree needs libtree-of-nowhere"},
 			edit: func(t tree, _ *change) error {
 				return t.replace("debian/control", "Depends: ${shlibs:Depends}, ${misc:Depends}", "Depends: ${shlibs:Depends}, ${misc:Depends}, libtree-of-nowhere")
+			},
+		},
+		{
+			pkg: "tree", subject: "Index the trees at installation", body: "It builds, and does not install: its script fails.", expect: fails,
+			words: []string{"tree: post-installation script subprocess returned error exit status 3: no trees to index"},
+			edit: func(t tree, _ *change) error {
+				return t.write("debian/postinst", fmt.Sprintf("#!/bin/sh\nset -e\n# %s\necho no trees to index >&2\nexit 3\n", note))
 			},
 		},
 		{pkg: "tree", subject: "Name the run as Ada wants it", expect: lands, edit: named("Ada", note)},
