@@ -49,7 +49,7 @@ func (s *Store) Startable(ctx context.Context, buildset int64) ([]record.Job, er
 func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		if !j.Again {
-			if joined, err := join(ctx, tx, j, staticKey); joined || err != nil {
+			if joined, err := s.join(ctx, tx, j, staticKey); joined || err != nil {
 				return err
 			}
 		}
@@ -77,7 +77,7 @@ func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, stati
 // join makes a job wait for another one that does the same work, which then is
 // as urgent as this one. One that was given other packages of changes ahead is
 // not the same: what it gives would not stand here.
-func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool, error) {
+func (s *Store) join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool, error) {
 	if staticKey == "" {
 		return false, nil
 	}
@@ -87,17 +87,22 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 			JOIN jobs published ON published.id = n.needs
 			JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
 			WHERE n.ahead AND NOT n.joined
-				AND n.job IN (SELECT id FROM jobs WHERE id = $4 OR static_key = $1 AND state IN ('queued', 'running'))
+				AND n.job IN (SELECT id FROM jobs WHERE id = $3 OR static_key = $1 AND state IN ('queued', 'running'))
 			GROUP BY n.job)
-		UPDATE jobs SET priority = least(priority, $3)
-		WHERE id = (
-			SELECT id FROM jobs LEFT JOIN given ON given.job = id LEFT JOIN given own ON own.job = $4
-			WHERE static_key = $1 AND id <> $4 AND state IN ('queued', 'running') AND `+sameCircle+`
-				AND given.keys IS NOT DISTINCT FROM own.keys
-			ORDER BY id LIMIT 1)
-		RETURNING id`, staticKey, j.Buildset, j.Priority, j.ID)
+		SELECT id FROM jobs LEFT JOIN given ON given.job = id LEFT JOIN given own ON own.job = $3
+		WHERE static_key = $1 AND id <> $3 AND state IN ('queued', 'running') AND `+sameCircle+`
+			AND given.keys IS NOT DISTINCT FROM own.keys
+		ORDER BY id LIMIT 1`, staticKey, j.Buildset, j.ID)
 	if err != nil || len(same) == 0 {
 		return false, err
+	}
+	goesOn, err := tx.Exec(ctx, `
+		UPDATE jobs SET priority = least(priority, $2) WHERE id = $1 AND state IN ('queued', 'running')`, same[0], j.Priority)
+	if err != nil {
+		return false, err
+	}
+	if goesOn.RowsAffected() == 0 { // it ended meanwhile: its result may do
+		return j.Buildset != nil, s.lookAgain(ctx, tx, j)
 	}
 	_, err = tx.Exec(ctx, `
 		INSERT INTO job_needs (job, needs, ahead, joined) VALUES ($1, $2, true, true) ON CONFLICT DO NOTHING`, j.ID, same[0])
@@ -107,6 +112,14 @@ func join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool,
 	_, err = tx.Exec(ctx, `
 		UPDATE jobs SET waits_for = format('job %s, which does the same work', $2::bigint) WHERE id = $1 AND state = 'waiting'`, j.ID, same[0])
 	return true, err
+}
+
+// lookAgain has the waiting jobs of a job's buildset looked at once more.
+func (s *Store) lookAgain(ctx context.Context, tx pgx.Tx, j record.Job) error {
+	if j.Buildset == nil {
+		return nil
+	}
+	return s.enqueue(ctx, tx, record.Task{Kind: record.TaskRelease, ID: *j.Buildset})
 }
 
 // sameCircle holds for those jobs that the buildset $2 may profit from: what was
