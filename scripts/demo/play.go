@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"sluice/api"
 )
 
 // importPackages lets the packages' first versions go through the gate, as any
@@ -111,9 +113,29 @@ func (d *demo) approveAll(ctx context.Context, all []*change) error {
 		if err := d.gerrit.approve(ctx, c.number); err != nil {
 			return err
 		}
+		if err := d.noticed(ctx, c); err != nil {
+			return err
+		}
 	}
 	say("Rae Reviewer approves %d changes at once", len(all))
 	return nil
+}
+
+// noticed waits until the service has read the approval: changes enter the gate
+// in the order in which it saw that they are ready, and the story has an order.
+func (d *demo) noticed(ctx context.Context, c *change) error {
+	for began := time.Now(); time.Since(began) < patience; {
+		is, err := get[api.Change](ctx, d.service, "changes/main/%d", c.number)
+		if err == nil && (is.Ready || is.Status != "open") {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s was approved, and the service did not notice within %s", c, patience)
 }
 
 // patience is how long nothing may happen before the demo gives up. Machines
