@@ -126,7 +126,7 @@ func (d *demo) approveAll(ctx context.Context, all []*change) error {
 func (d *demo) noticed(ctx context.Context, c *change) error {
 	for began := time.Now(); time.Since(began) < patience; {
 		is, err := get[api.Change](ctx, d.service, "changes/main/%d", c.number)
-		if err == nil && (is.Ready || is.Status != "open") {
+		if err == nil && (is.Ready || is.Change.Status != api.Open) {
 			return nil
 		}
 		select {
