@@ -362,16 +362,7 @@ func (p *prover) released(ctx context.Context, j record.Job, source string) ([]j
 			return p.files(ctx, j, builds...)
 		}
 	}
-	name := e.firstChannel(j.Target)
-	id, ok := p.b.Base.Publications[name]
-	if !ok {
-		return nil, nil
-	}
-	published, err := e.Store.Publication(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	packages, err := e.Store.Packages(ctx, name, published.Serial)
+	packages, err := e.pinnedPackages(ctx, p.b.Base, e.firstChannel(j.Target))
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func architectures(d config.Dist, exclusive []string) []plan.Architecture {
 // version derives or checks the version, from what has landed and what stands ahead.
 func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.Packaging, declared bool, d config.Dist) error {
 	repo := p.engine.firstChannel(s.Subject.Target)
-	packages, err := p.pinnedPackages(ctx, repo)
+	packages, err := p.engine.pinnedPackages(ctx, p.base, repo)
 	if err != nil {
 		return err
 	}
@@ -357,16 +357,16 @@ func (t gitTree) List(ctx context.Context, folder string) ([]string, error) {
 // firstChannel names the repository into which the gate publishes.
 func (e *Engine) firstChannel(target string) string { return target + "/" + e.Site.Channels[0].Name }
 
-// pinnedPackages gives what the base's publication of a repository holds: a
+// pinnedPackages gives what a base's publication of a repository holds: a
 // later one, which may be there by now, is not what the jobs will read (G6).
-func (p *preparation) pinnedPackages(ctx context.Context, repo string) ([]record.Package, error) {
-	id, ok := p.base.Publications[repo]
+func (e *Engine) pinnedPackages(ctx context.Context, base record.Base, repo string) ([]record.Package, error) {
+	id, ok := base.Publications[repo]
 	if !ok {
 		return nil, nil
 	}
-	publication, err := p.engine.Store.Publication(ctx, id)
+	publication, err := e.Store.Publication(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return p.engine.Store.Packages(ctx, repo, publication.Serial)
+	return e.Store.Packages(ctx, repo, publication.Serial)
 }
