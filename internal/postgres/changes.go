@@ -75,8 +75,8 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 			stale = true
 			return nil
 		}
-		if known && old.Facts.Ready && c.Facts.Ready && old.PatchSet == c.PatchSet {
-			c.Facts.ReadyAt = old.Facts.ReadyAt
+		if c.Facts.ReadyAt, err = readyAt(ctx, tx, old, c); err != nil {
+			return err
 		}
 		if known && c.Facts.MergedTree == "" {
 			c.Facts.MergedTree = old.Facts.MergedTree
@@ -111,6 +111,20 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		return feed(ctx, tx, "change", string(c.ID))
 	})
 	return stale, err
+}
+
+// readyAt gives since when a change is ready: as long as it stays so, the first
+// time; when it became so, the time at which the news came that this read
+// follows, so that changes enter in the order in which they were approved
+// however late they are read.
+func readyAt(ctx context.Context, tx pgx.Tx, old, c record.Change) (at time.Time, err error) {
+	if old.Facts.Ready && c.Facts.Ready && old.PatchSet == c.PatchSet {
+		return old.Facts.ReadyAt, nil
+	}
+	err = tx.QueryRow(ctx, `
+		SELECT coalesce(min(received_at), $3) FROM gerrit_events
+		WHERE handled_at IS NULL AND change = $1 AND received_at > $2`, string(c.ID), old.ReadAt, c.Facts.ReadyAt).Scan(&at)
+	return at, err
 }
 
 // lockChange gives a change, if it is known; nobody else stores a read of it until tx ends.
