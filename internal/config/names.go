@@ -81,6 +81,13 @@ func (s *Site) Project(gerrit, project, branch string) (Project, bool) {
 	})
 }
 
+// GatesProject reports whether some branch of a project may be gated.
+func (s *Site) GatesProject(gerrit, project string) bool {
+	return slices.ContainsFunc(s.Projects, func(p Project) bool {
+		return (p.Gerrit == "" || p.Gerrit == gerrit) && Glob(p.Project, project)
+	})
+}
+
 // TargetsOf returns the targets that a branch of a project feeds, in the
 // order of the file, disabled ones among them (see Target.Supported).
 func (s *Site) TargetsOf(gerrit, project, branch string) []Target {

@@ -372,14 +372,16 @@ func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch ga
 	if _, err := e.tree(ctx, project, tip); err == nil && len(wanted) == 0 {
 		return tip, nil
 	}
-	wanted = append(wanted, "refs/heads/"+branch.Branch)
-	if _, err := e.Git.Fetch(ctx, e.Remote(project), wanted...); err != nil {
+	head := "refs/heads/" + branch.Branch
+	fetched, err := e.Git.Fetch(ctx, e.Remote(project), append(wanted, head)...)
+	if err != nil {
 		return "", fmt.Errorf("fetch %s: %w", project, err)
 	}
-	if tip, err = e.Git.Resolve(ctx, project, "refs/heads/"+branch.Branch); err != nil {
-		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
+	i := slices.IndexFunc(fetched, func(r git.Ref) bool { return r.Name == head })
+	if i < 0 {
+		return "", fmt.Errorf("branch %s of %s: it is not among what was fetched", branch.Branch, project)
 	}
-	return tip, nil
+	return fetched[i].ID, nil
 }
 
 // tree gives the tree of a commit that the mirror has. Both never change, so

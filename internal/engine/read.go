@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/internal/gate"
@@ -39,12 +40,12 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 			return err
 		}
 	}
-	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.own(ev) ||
+	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.said(ev) || e.foreign(ctx, ev) ||
 		e.readSince(*ev.Change, ev.ReceivedAt) || e.mergedAsKnown(ctx, ev) {
 		return e.Store.EventHandled(ctx, eventID, "")
 	}
-	if ev.Type == "ref-updated" && e.Now().Sub(ev.ReceivedAt) < echo {
-		return record.Later{After: echo, Why: "what moved a change's own ref mostly has an event of its own"}
+	if e.toldOtherwise(ev) && e.Now().Sub(ev.ReceivedAt) < echo {
+		return record.Later{After: echo, Why: "what it tells of is mostly known in another way, soon"}
 	}
 	name, number := split(gate.ChangeID(*ev.Change))
 	if err := e.ReadChange(ctx, name, number); err != nil {
@@ -53,23 +54,54 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	return e.Store.EventHandled(ctx, eventID, "")
 }
 
-// echo is how long the news of a change's ref waits for the event that says
-// what it was: only a move to another branch has none.
+// echo is how long an event waits for what mostly makes its reading needless.
 const echo = time.Second
 
-// own reports whether an event is the gate's own comment, which changes nothing
-// that it does not know: its label is not looked at (G1).
-func (e *Engine) own(ev record.Event) bool {
-	if ev.Type != "comment-added" {
-		return false
+// toldOtherwise reports whether what an event tells of mostly becomes known in
+// another way: what moved a change's own ref has an event of its own, but for a
+// move to another branch; what the gate merged, its submit records.
+func (e *Engine) toldOtherwise(ev record.Event) bool {
+	return ev.Type == "ref-updated" || ev.Type == "change-merged" && e.byGate(ev)
+}
+
+// said reports whether an event is the gate's own comment, or the echo of one,
+// which changes nothing that it does not know: its label is not looked at (G1).
+func (e *Engine) said(ev record.Event) bool {
+	switch ev.Type {
+	case "comment-added":
+		return e.byGate(ev)
+	case "ref-updated":
+		return e.byGate(ev) && strings.HasSuffix(gerrit.ParseEvent(ev.Raw).Ref, "/meta")
+	}
+	return false
+}
+
+// byGate reports whether the gate's own account caused an event.
+func (e *Engine) byGate(ev record.Event) bool {
+	type account struct {
+		Username string `json:"username"`
 	}
 	var raw struct {
-		Author struct {
-			Username string `json:"username"`
-		} `json:"author"`
+		Author    account `json:"author"`
+		Submitter account `json:"submitter"`
 	}
 	g, ok := e.Site.GerritServer(ev.Gerrit)
-	return ok && json.Unmarshal(ev.Raw, &raw) == nil && raw.Author.Username == g.User
+	return ok && json.Unmarshal(ev.Raw, &raw) == nil && (raw.Author.Username == g.User || raw.Submitter.Username == g.User)
+}
+
+// foreign reports whether an event is of a project and branch that no rule of
+// the site is for, and of a change that nothing here needs.
+func (e *Engine) foreign(ctx context.Context, ev record.Event) bool {
+	u := gerrit.ParseEvent(ev.Raw)
+	if u.Branch == "" { // a change's own ref: it may have moved to a branch of ours
+		if e.Site.GatesProject(ev.Gerrit, u.Project) {
+			return false
+		}
+	} else if _, ours := e.Site.Project(ev.Gerrit, u.Project, u.Branch); ours {
+		return false
+	}
+	_, err := e.Store.Change(ctx, gate.ChangeID(*ev.Change))
+	return errors.Is(err, record.ErrNotFound)
 }
 
 // idle are the events that say nothing about whether or how a change merges (G19).

@@ -87,15 +87,19 @@ func (e *Engine) speak(ctx context.Context, change gate.ChangeID, f func(context
 // is told that instead.
 const settle = 2 * time.Second
 
-// underWay reports whether an item stands in its queue and is not being submitted.
+// underWay reports whether an item is being tested: it stands in its queue, and
+// some of its jobs have not ended. One that has passed only waits for its turn.
 func (e *Engine) underWay(ctx context.Context, eff record.Effect) (bool, error) {
 	q, err := e.Store.Queue(ctx, eff.Queue)
-	for _, it := range q.State.Items {
-		if it.ID == eff.Effect.Item {
-			return it.Submit == nil, err
-		}
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	stands := func(it *gate.Item) bool { return it.ID == eff.Effect.Item && it.Submit == nil }
+	if !slices.ContainsFunc(q.State.Items, stands) {
+		return false, nil
+	}
+	b, err := e.buildsetOf(ctx, eff)
+	return b.EndedAt == nil, err
 }
 
 func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref, text, link string, first bool) error {

@@ -122,5 +122,5 @@ func writeTarFile(t *tar.Writer, o *objects, f File, name string, mtime time.Tim
 	if _, err := io.Copy(t, r); err != nil {
 		return err
 	}
-	return o.end()
+	return o.ended()
 }

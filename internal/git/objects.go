@@ -1,17 +1,16 @@
 package git
 
 import (
-	"bufio"
 	"bytes"
 	"compress/zlib"
 	"context"
 	"crypto/sha1" //nolint:gosec // the hash of git's own object ids
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
+	"os"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,13 +22,9 @@ const maxTree = 64 << 20
 // objects reads objects through one `git cat-file` process, and collects new
 // ones until flush. It belongs to one goroutine.
 type objects struct {
-	ctx    context.Context
-	store  *Store
-	dir    string
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	out    *bufio.Reader
-	errOut *boundedBuffer
+	ctx context.Context
+	*reader
+	enough func() bool       // ends the watch over ctx; false: ctx is over, and the process ended
 	fresh  map[string]object // made here, not yet stored
 	order  []string
 }
@@ -40,31 +35,24 @@ type object struct {
 }
 
 func (s *Store) objects(ctx context.Context, dir string) (*objects, error) {
-	cmd := s.command(ctx, call{dir: dir}, "cat-file", "--batch-command")
-	o := &objects{ctx: ctx, store: s, dir: dir, cmd: cmd, errOut: &boundedBuffer{max: 4096, drop: true}, fresh: map[string]object{}}
-	cmd.Stderr = o.errOut
-	in, err := cmd.StdinPipe()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r, err := s.readers.take(s, dir)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("git cat-file: %w", err)
-	}
-	o.in, o.out = in, bufio.NewReaderSize(out, 64<<10)
-	return o, nil
+	return &objects{ctx: ctx, reader: r, enough: context.AfterFunc(ctx, r.kill), fresh: map[string]object{}}, nil
 }
 
-// close ends the process. An object that was not read to its end is left unread.
+// close gives the process back for the next reading, unless it is in the midst
+// of an answer.
 func (o *objects) close() {
-	o.in.Close()
-	if o.cmd.Process != nil {
-		_ = o.cmd.Cancel()
+	if o.enough() && !o.inAnswer {
+		o.store.readers.give(o.reader)
+		return
 	}
-	_ = o.cmd.Wait()
+	o.end()
 }
 
 // ask sends one command and parses the header of the answer.
@@ -72,17 +60,42 @@ func (o *objects) ask(verb, id string) (kind string, size int64, err error) {
 	if err := checkID(id); err != nil {
 		return "", 0, err
 	}
-	if _, err := io.WriteString(o.in, verb+" "+id+"\n"); err != nil {
-		return "", 0, o.failed(err)
+	line, err := o.send(verb + " " + id)
+	if err != nil {
+		return "", 0, err
+	}
+	return parseHeader(line, id)
+}
+
+// resolve gives the id of the object of a kind that rev, which was checked, names.
+func (o *objects) resolve(rev, kind string) (string, error) {
+	line, err := o.send("info " + rev + "^{" + kind + "}")
+	if err != nil {
+		return "", err
+	}
+	f := strings.Split(line, " ")
+	if len(f) != 3 || f[1] != kind {
+		return "", fmt.Errorf("%s: no such %s in %s: %w", rev, kind, o.dir, ErrNotFound)
+	}
+	return f[0], checkID(f[0])
+}
+
+// send sends one command and gives the first line of the answer.
+func (o *objects) send(command string) (string, error) {
+	o.inAnswer = true
+	if _, err := io.WriteString(o.in, command+"\n"); err != nil {
+		return "", o.failed(err)
 	}
 	line, err := o.out.ReadString('\n')
 	if err != nil {
-		return "", 0, o.failed(err)
+		return "", o.failed(err)
 	}
-	return parseHeader(strings.TrimSuffix(line, "\n"), id)
+	o.inAnswer = false
+	return strings.TrimSuffix(line, "\n"), nil
 }
 
 func (o *objects) failed(err error) error {
+	o.inAnswer = true // whatever comes of it yet is nobody's
 	if o.ctx.Err() != nil {
 		return o.ctx.Err()
 	}
@@ -118,10 +131,10 @@ func (o *objects) read(kind, id string, limit int64) ([]byte, error) {
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, o.failed(err)
 	}
-	return data, o.end()
+	return data, o.ended()
 }
 
-// open starts reading an object. All of it must be read, then end called,
+// open starts reading an object. All of it must be read, then ended called,
 // before the next one is asked for.
 func (o *objects) open(kind, id string, limit int64) (io.Reader, int64, error) {
 	got, size, err := o.ask("info", id)
@@ -137,10 +150,11 @@ func (o *objects) open(kind, id string, limit int64) (io.Reader, int64, error) {
 	if _, _, err := o.ask("contents", id); err != nil {
 		return nil, 0, err
 	}
+	o.inAnswer = true
 	return io.LimitReader(o.out, size), size, nil
 }
 
-func (o *objects) end() error {
+func (o *objects) ended() error {
 	c, err := o.out.ReadByte()
 	if err == nil && c != '\n' {
 		err = errors.New("object not read to its end")
@@ -148,6 +162,7 @@ func (o *objects) end() error {
 	if err != nil {
 		return o.failed(err)
 	}
+	o.inAnswer = false
 	return nil
 }
 
@@ -164,56 +179,43 @@ func (o *objects) add(kind string, data []byte) string {
 	return id
 }
 
-// flush stores the objects kept by add: git unpacks one pack made of them.
+// flush stores the objects kept by add, as git's loose objects.
 func (o *objects) flush() error {
-	if len(o.order) == 0 {
-		return nil
-	}
-	var pack bytes.Buffer
-	if err := o.writePack(&pack); err != nil {
-		return err
-	}
-	if _, err := o.store.run(o.ctx, call{dir: o.dir, stdin: &pack}, "unpack-objects", "-q"); err != nil {
-		return err
+	for _, id := range o.order {
+		if err := writeLoose(o.dir, id, o.fresh[id]); err != nil {
+			return fmt.Errorf("store object %s in %s: %w", id, o.dir, err)
+		}
 	}
 	o.fresh, o.order = map[string]object{}, nil
 	return nil
 }
 
-func (o *objects) writePack(w io.Writer) error {
-	sum := sha1.New() //nolint:gosec // a pack's own checksum
-	w = io.MultiWriter(w, sum)
-	head := binary.BigEndian.AppendUint32(append([]byte("PACK"), 0, 0, 0, 2), uint32(len(o.order)))
-	if _, err := w.Write(head); err != nil {
+// writeLoose writes one loose object. Like git, it makes a file of another name
+// first, which a garbage collection removes should this process die.
+func writeLoose(repo, id string, obj object) error {
+	dir := filepath.Join(repo, "objects", id[:2])
+	path := filepath.Join(dir, id[2:])
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	kinds := map[string]byte{"commit": 1, "tree": 2, "blob": 3}
-	for _, id := range o.order {
-		obj := o.fresh[id]
-		size := uint64(len(obj.data))
-		b := kinds[obj.kind]<<4 | byte(size&15)
-		size >>= 4
-		var header []byte
-		for ; size > 0; size >>= 7 {
-			header = append(header, b|0x80)
-			b = byte(size & 0x7f)
-		}
-		if _, err := w.Write(append(header, b)); err != nil {
-			return err
-		}
-		z, err := zlib.NewWriterLevel(w, zlib.BestSpeed)
-		if err != nil {
-			return err
-		}
-		if _, err := z.Write(obj.data); err != nil {
-			return err
-		}
-		if err := z.Close(); err != nil {
-			return err
-		}
+	f, err := os.CreateTemp(dir, "tmp_obj_")
+	if err != nil {
+		return err
 	}
-	_, err := w.Write(sum.Sum(nil))
-	return err
+	defer os.Remove(f.Name())
+	z, err := zlib.NewWriterLevel(f, zlib.BestSpeed)
+	if err == nil {
+		fmt.Fprintf(z, "%s %d\x00", obj.kind, len(obj.data))
+		_, _ = z.Write(obj.data)
+		err = z.Close() // tells of what failed before, too
+	}
+	if err = errors.Join(err, f.Chmod(0o444), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // entry is one name in a tree; the zero entry stands for "not there".

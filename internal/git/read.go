@@ -35,20 +35,12 @@ func (s *Store) resolve(ctx context.Context, dir, rev, kind string) (string, err
 	if err := checkRev(rev); err != nil {
 		return "", err
 	}
-	out, err := s.run(ctx, call{dir: dir}, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{"+kind+"}")
-	if exitCode(err) >= 0 {
-		return "", fmt.Errorf("%s: no such %s in %s: %w", rev, kind, dir, ErrNotFound)
-	}
+	o, err := s.objects(ctx, dir)
 	if err != nil {
 		return "", err
 	}
-	// The options marker is echoed by some versions of git.
-	f := strings.Fields(string(out))
-	if len(f) == 0 {
-		return "", fmt.Errorf("%s: git rev-parse answered nothing", rev)
-	}
-	id := f[len(f)-1]
-	return id, checkID(id)
+	defer o.close()
+	return o.resolve(rev, kind)
 }
 
 // CommitInfo reads a commit.

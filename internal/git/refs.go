@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,9 @@ func (s *Store) Refs(ctx context.Context, p Project, patterns ...string) ([]Ref,
 }
 
 func (s *Store) refs(ctx context.Context, dir string, patterns []string) ([]Ref, error) {
+	if !slices.ContainsFunc(patterns, func(p string) bool { return strings.HasSuffix(p, "*") }) {
+		return s.named(ctx, dir, patterns)
+	}
 	args := []string{"for-each-ref", "--format=%(objectname) %(refname)", "--"}
 	exact := map[string]bool{}
 	for _, p := range patterns {
@@ -43,6 +47,27 @@ func (s *Store) refs(ctx context.Context, dir string, patterns []string) ([]Ref,
 		if exact[name] || underAny(name, patterns) {
 			refs = append(refs, Ref{name, id})
 		}
+	}
+	return refs, nil
+}
+
+// named gives those of some refs that are there.
+func (s *Store) named(ctx context.Context, dir string, names []string) ([]Ref, error) {
+	o, err := s.objects(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	var refs []Ref
+	for _, n := range names {
+		id, err := o.resolve(n, "commit")
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, Ref{n, id})
 	}
 	return refs, nil
 }
@@ -140,6 +165,7 @@ func (s *Store) Gc(ctx context.Context, p Project) error {
 	defer unlock()
 	_, err1 := s.run(ctx, call{dir: dir}, "gc", "--quiet", "--prune=2.weeks.ago")
 	_, err2 := s.run(ctx, call{dir: dir}, "commit-graph", "write", "--reachable")
+	s.readers.drop(dir)
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("collect garbage of %s: %w", p, err)
 	}

@@ -25,6 +25,8 @@ type Store struct {
 
 	mu    sync.Mutex // guards locks
 	locks map[string]*sync.Mutex
+
+	readers readers
 }
 
 // Open opens the store in root, which is made if it is not there.
@@ -153,6 +155,7 @@ func (s *Store) Remove(p Project) error {
 		return err
 	}
 	defer unlock()
+	s.readers.drop(dir)
 	return os.RemoveAll(dir)
 }
 
