@@ -553,7 +553,7 @@ type Change struct {
 	// NotReady What is missing.
 	NotReady []string `json:"not_ready"`
 
-	// Ready All submit requirements hold, save the gate's own (rule G1).
+	// Ready All submit requirements hold, save the gate's own.
 	Ready bool             `json:"ready"`
 	Why   []PipelineReason `json:"why"`
 }
@@ -979,7 +979,7 @@ type QueueSummary struct {
 	Name   string    `json:"name"`
 	Paused *Note     `json:"paused,omitempty"`
 
-	// Window How many items are tested at once (rule G7).
+	// Window How many items are tested at once.
 	Window int `json:"window"`
 }
 

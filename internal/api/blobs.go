@@ -15,6 +15,7 @@ import (
 )
 
 func (s *server) blobRoutes(r chi.Router) {
+	r = r.With(recognized)
 	r.Get("/blobs/{sha256}/{name}", s.serveBlob)
 	r.Head("/blobs/{sha256}/{name}", s.serveBlob)
 }

@@ -20,9 +20,6 @@ func (s *server) ListChanges(ctx context.Context, r contract.ListChangesRequestO
 	}
 	if r.Params.Limit != nil {
 		f.Limit = *r.Params.Limit
-		if f.Limit < 1 || f.Limit > 500 {
-			return nil, &problemError{400, "limit is out of range", "it is from 1 to 500"}
-		}
 	}
 	changes, err := s.Store.RecentChanges(ctx, f)
 	if err != nil {

@@ -37,37 +37,24 @@ func readOperators(site *config.Site) ([]operator, error) {
 	return out, nil
 }
 
-// operate lets only operators do more than read, and no page of another site
-// in an operator's browser.
-func (s *server) operate(next http.Handler) http.Handler {
+// operate lets only operators do what the contract keeps for them, and no page
+// of another site in an operator's browser.
+func (o operations) operate(next http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusForbidden, "from another site", "a page of another site asked for this; it is not done")
 	}))
-	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		if reads && !isHistory(r) {
+	return guard.Handler(recognized(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := viewing(r.Context())
+		switch {
+		case v.operator != "", o.of(r).Operation.Security == nil:
 			next.ServeHTTP(w, r)
-			return
-		}
-		if who(r.Context()) != "" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		if s.isWorker(sha256.Sum256([]byte(bearer(r)))) {
+		case v.worker:
 			problem(w, http.StatusForbidden, "not an operator", "this is a worker's token; the site file's operators may give commands")
-			return
+		default:
+			unknownToken(w, "this needs the token of one of the site file's operators (Authorization: Bearer …)")
 		}
-		w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-		problem(w, http.StatusUnauthorized, "no operator", "this needs the token of one of the site file's operators (Authorization: Bearer …)")
-	}))
-}
-
-// isHistory reports whether a request reads the history of a queue: that holds
-// more than everybody may see.
-func isHistory(r *http.Request) bool {
-	parts := strings.Split(r.URL.EscapedPath(), "/")
-	return len(parts) == 6 && parts[3] == "queues" && parts[5] == "history"
+	})))
 }
 
 func (s *server) isWorker(given [sha256.Size]byte) bool {
@@ -88,9 +75,8 @@ func who(ctx context.Context) string { return viewing(ctx).operator }
 
 // checkWhy has a command say why it is given.
 func checkWhy(why string) (string, error) {
-	why = strings.TrimSpace(why)
-	if why == "" || len(why) > 1000 {
-		return "", &problemError{http.StatusBadRequest, "no reason", "say in why, in at most 1000 bytes, why this is done: it is recorded and shown"}
+	if why = strings.TrimSpace(why); why == "" {
+		return "", &problemError{http.StatusBadRequest, "no reason", "say in why why this is done: it is recorded and shown"}
 	}
 	if unstorable(why) {
 		return "", &problemError{http.StatusBadRequest, "not a text", "why holds a NUL"}
@@ -221,8 +207,6 @@ func (s *server) RetryChange(ctx context.Context, r contract.RetryChangeRequestO
 	}
 	inGate := false
 	switch p := r.Params.Pipeline; {
-	case p != nil && *p != "gate" && *p != "check":
-		return nil, &problemError{http.StatusBadRequest, "no such pipeline", "pipeline is check or gate"}
 	case p != nil:
 		inGate = *p == "gate"
 	default:

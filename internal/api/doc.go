@@ -12,6 +12,7 @@
 // knows no SQL: what it needs of the database is the interfaces of store.go. It
 // decides nothing either: a command is a row that its queue decides on.
 //
+// A request is held to the contract itself before a handler sees it (strict.go).
 // Errors are problems (RFC 9457), made in problems.go from the errors of the
 // record and of this package. What is made from a restricted change is not
 // found here (visible.go).

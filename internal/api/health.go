@@ -4,49 +4,68 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 )
 
-// probeTime bounds each question of /readyz.
-const probeTime = 3 * time.Second
+// How long /readyz waits for an answer: whoever asks it (a load balancer, a
+// kubelet) waits little, and a Gerrit that hangs is not to make it late.
+const (
+	databaseTime = 3 * time.Second
+	gerritTime   = 500 * time.Millisecond
+)
 
 // health mounts what machines ask about the service: /healthz, whether the
-// process answers; /readyz, whether it can do its work; /metrics.
+// process answers; /readyz, whether it can answer requests; /metrics.
 func (s *server) health(r chi.Router) {
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+	alive := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = fmt.Fprintln(w, "ok")
-	})
-	r.Get("/readyz", s.ready)
+	}
+	for path, h := range map[string]http.HandlerFunc{"/healthz": alive, "/readyz": s.ready} {
+		r.Get(path, h)
+		r.Head(path, h)
+	}
 	r.Handle("/metrics", s.metrics())
 }
 
-// readiness is the answer of /readyz: "ok", or what is wrong.
+// readiness is the answer of /readyz.
 type readiness struct {
-	Ready    bool              `json:"ready"`
-	Database string            `json:"database"`
-	Schema   string            `json:"schema"`
-	Gerrit   map[string]string `json:"gerrit"`
+	Ready    bool    `json:"ready"`
+	Degraded bool    `json:"degraded"` // ready, but something is away that part of the work needs
+	Checks   []check `json:"checks"`
 }
 
-// ready answers 200 where the database answers and its schema is this
-// program's, else 503. A Gerrit that is away is told and no failure: its
-// changes wait, the others and all repositories go on.
+// check is one thing that was looked at.
+type check struct {
+	Name     string `json:"name"`
+	State    string `json:"state"`    // "ok", or what is wrong
+	Required bool   `json:"required"` // without it the service is not ready
+}
+
+// ready answers 200 where the service can answer requests: the database answers
+// and its schema is this program's; else 503. A Gerrit that is away makes it
+// degraded, not unready: its changes wait, the others, the page and all
+// repositories go on, and a load balancer that took away every replica would end
+// these too.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), probeTime)
-	defer cancel()
-	out := readiness{Database: word(s.Store.Ping(ctx)), Schema: "unknown", Gerrit: s.probe(ctx)}
-	if out.Database == "ok" {
-		current, err := s.Store.SchemaCurrent(ctx)
-		if out.Schema = word(err); err == nil && !current {
-			out.Schema = "older than this program: run sluice migrate"
-		}
+	var gerrits []check
+	var asked sync.WaitGroup
+	asked.Go(func() { gerrits = s.gerritChecks(r.Context()) })
+	out := readiness{Ready: true, Checks: s.databaseChecks(r.Context())}
+	asked.Wait()
+	out.Checks = append(out.Checks, gerrits...)
+	for _, c := range out.Checks {
+		wrong := c.State != "ok"
+		out.Ready = out.Ready && !(wrong && c.Required)
+		out.Degraded = out.Degraded || wrong
 	}
-	out.Ready = out.Database == "ok" && out.Schema == "ok"
+	out.Degraded = out.Degraded && out.Ready
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if !out.Ready {
@@ -55,30 +74,41 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
-// probe asks all Gerrits at once.
-func (s *server) probe(ctx context.Context) map[string]string {
-	out := map[string]string{}
-	var mu sync.Mutex // guards out
+func (s *server) databaseChecks(ctx context.Context) []check {
+	ctx, cancel := context.WithTimeout(ctx, databaseTime)
+	defer cancel()
+	database, schema := check{"database", "ok", true}, check{"schema", "not known", true}
+	if s.Store.Ping(ctx) != nil {
+		database.State = "does not answer"
+		return []check{database, schema}
+	}
+	switch current, err := s.Store.SchemaCurrent(ctx); {
+	case err != nil:
+		schema.State = "cannot be read"
+	case !current:
+		schema.State = "older than this program: run sluice migrate"
+	default:
+		schema.State = "ok"
+	}
+	return []check{database, schema}
+}
+
+// gerritChecks asks all Gerrits at once.
+func (s *server) gerritChecks(ctx context.Context) []check {
+	ctx, cancel := context.WithTimeout(ctx, gerritTime)
+	defer cancel()
+	names := slices.Sorted(maps.Keys(s.Gerrits))
+	out := make([]check, len(names))
 	var all sync.WaitGroup
-	for name, ask := range s.Gerrits {
+	for i, name := range names {
 		all.Go(func() {
-			state := "ok"
-			if err := ask(ctx); err != nil {
-				state = "not reached" // why is in the log: addresses are nobody's business
+			out[i] = check{Name: "gerrit " + name, State: "ok"}
+			if err := s.Gerrits[name](ctx); err != nil {
+				out[i].State = "not reached" // why is in the log: addresses are nobody's business
 				s.Log.Debug("a Gerrit is not reached", "gerrit", name, "error", err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			out[name] = state
 		})
 	}
 	all.Wait()
 	return out
-}
-
-func word(err error) string {
-	if err != nil {
-		return "does not answer"
-	}
-	return "ok"
 }

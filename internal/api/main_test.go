@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 type asker struct {
 	t      *testing.T
 	w      *apitest.World
+	doc    *openapi3.T
 	router routers.Router
 }
 
@@ -42,7 +43,7 @@ func newAsker(t *testing.T, w *apitest.World) *asker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &asker{t, w, router}
+	return &asker{t, w, doc, router}
 }
 
 func (a *asker) do(method, path, token string, body any) (int, http.Header, []byte) {

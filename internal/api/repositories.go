@@ -35,6 +35,7 @@ const mirrorList = "mirrorlist"
 const immutable = "public, max-age=31536000, immutable"
 
 func (s *server) repositoryRoutes(r chi.Router) {
+	r = r.With(recognized)
 	both := func(pattern string, h http.HandlerFunc) {
 		r.Get(pattern, h)
 		r.Head(pattern, h)

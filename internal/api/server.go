@@ -97,6 +97,7 @@ func Handler(o Options) (http.Handler, error) {
 	}
 	r := chi.NewRouter()
 	r.Use(s.logged, s.recovered, secured, readable, s.identified)
+	refuses(r)
 	s.health(r)
 	s.repositoryRoutes(r)
 	s.blobRoutes(r)
@@ -109,23 +110,23 @@ func Handler(o Options) (http.Handler, error) {
 	if o.Upstream != nil {
 		r.Handle("/upstream/*", o.Upstream)
 	}
-	r.Handle("/api/*", s.contract())
+	if err := s.contract(r); err != nil {
+		return nil, err
+	}
 	if err := s.pageRoutes(r); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// contract serves api/openapi.yaml.
-func (s *server) contract() http.Handler {
-	r := chi.NewRouter()
-	r.Use(middleware.Compress(5, "application/json"), limited, s.operate)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "no such path", r.URL.Path+" is not in the API; /api/v1/openapi.yaml says what is")
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusMethodNotAllowed, "no such method", r.Method+" is not for "+r.URL.Path+"; /api/v1/openapi.yaml says what is")
-	})
+// contract serves api/openapi.yaml. Who asks for what is not there, or by a
+// method that is not for it, is told so before he is asked who he is.
+func (s *server) contract(r chi.Router) error {
+	ops, err := readOperations()
+	if err != nil {
+		return err
+	}
+	r = r.With(middleware.Compress(5, "application/json"), limited)
 	r.Get("/api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(contract.Spec)
@@ -133,7 +134,36 @@ func (s *server) contract() http.Handler {
 	strict := contract.NewStrictHandlerWithOptions(s, nil, contract.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc: badRequest, ResponseErrorHandlerFunc: s.failed,
 	})
-	return contract.HandlerWithOptions(strict, contract.ChiServerOptions{BaseRouter: r, ErrorHandlerFunc: badRequest})
+	contract.HandlerWithOptions(strict, contract.ChiServerOptions{BaseRouter: r.With(ops.operate, ops.strict), ErrorHandlerFunc: badRequest})
+	return nil
+}
+
+// methods are all that are asked for; a router tells which it has for a path.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodConnect, http.MethodTrace,
+}
+
+// refuses has a router say of a path that it is not there, and of one that is
+// there for other methods, for which.
+func refuses(r chi.Router) {
+	absent := func(w http.ResponseWriter, q *http.Request) {
+		problem(w, http.StatusNotFound, "no such path", "there is nothing at "+q.URL.Path+"; /api/v1/openapi.yaml says what is")
+	}
+	r.NotFound(absent)
+	r.MethodNotAllowed(func(w http.ResponseWriter, q *http.Request) {
+		path := q.URL.RawPath
+		if path == "" {
+			path = q.URL.Path
+		}
+		allowed := slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return !r.Match(chi.NewRouteContext(), m, path) })
+		if len(allowed) == 0 {
+			absent(w, q)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		problem(w, http.StatusMethodNotAllowed, "no such method", q.Method+" is not for "+q.URL.Path+", but "+strings.Join(allowed, ", "))
+	})
 }
 
 // capability is the form of leases and of the keys of test repositories: who

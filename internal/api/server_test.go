@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/internal/api"
 	"sluice/internal/api/apitest"
@@ -41,30 +41,55 @@ func TestHealth(t *testing.T) {
 	if answer, text := fetch(t, w, "GET", "/healthz", "probe"); answer.StatusCode != 200 || string(text) != "ok\n" {
 		t.Errorf("/healthz: %d %s", answer.StatusCode, text)
 	}
-	var ready struct {
-		Ready            bool
-		Database, Schema string
-		Gerrit           map[string]string
+	for _, path := range []string{"/healthz", "/readyz"} { // as some load balancers ask
+		if answer, text := fetch(t, w, "HEAD", path, "probe"); answer.StatusCode != 200 || len(text) > 0 {
+			t.Errorf("HEAD %s: %d %s", path, answer.StatusCode, text)
+		}
 	}
-	answer, text := fetch(t, w, "GET", "/readyz", "probe")
-	if err := json.Unmarshal(text, &ready); err != nil || answer.StatusCode != 200 || !ready.Ready || ready.Gerrit["main"] != "not reached" {
-		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
+	ready := func(status int, want string) {
+		t.Helper()
+		answer, text := fetch(t, w, "GET", "/readyz", "probe")
+		if answer.StatusCode != status || strings.TrimSpace(string(text)) != want {
+			t.Errorf("/readyz: %d %s; wanted %d %s", answer.StatusCode, text, status, want)
+		}
 	}
+	checks := func(database, schema string) string {
+		return fmt.Sprintf(`"checks":[{"name":"database","state":%q,"required":true},{"name":"schema","state":%q,"required":true},{"name":"gerrit main","state":"not reached","required":false}]}`, database, schema)
+	}
+	ready(200, `{"ready":true,"degraded":true,`+checks("ok", "ok"))
 	if err := w.Store.MigrateDown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if answer, text := fetch(t, w, "GET", "/readyz", "probe"); answer.StatusCode != 503 || !strings.Contains(string(text), "sluice migrate") {
-		t.Errorf("/readyz with an old schema: %d %s", answer.StatusCode, text)
-	}
+	ready(503, `{"ready":false,"degraded":false,`+checks("ok", "older than this program: run sluice migrate"))
 	w.Store.Close()
-	if answer, text := fetch(t, w, "GET", "/readyz", "probe"); answer.StatusCode != 503 || !strings.Contains(string(text), `"database":"does not answer"`) {
-		t.Errorf("/readyz without a database: %d %s", answer.StatusCode, text)
-	}
+	ready(503, `{"ready":false,"degraded":false,`+checks("does not answer", "not known"))
 	if answer, _ := fetch(t, w, "GET", "/healthz", "probe"); answer.StatusCode != 200 {
 		t.Errorf("/healthz without a database: %d", answer.StatusCode)
 	}
 	if answer, text := fetch(t, w, "GET", "/metrics", "probe"); answer.StatusCode != 200 || !strings.Contains(string(text), "sluice_database_read 0") {
 		t.Errorf("/metrics without a database: %d", answer.StatusCode)
+	}
+}
+
+// A Gerrit that hangs makes the answer neither late nor bad: a probe waits for a
+// second, and what it takes away is every replica.
+func TestReadyWhileGerritHangs(t *testing.T) {
+	w := apitest.New(t, func(o *api.Options) {
+		o.Gerrits = map[string]func(context.Context) error{
+			"slow": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+			"well": func(context.Context) error { return nil },
+		}
+	})
+	c := *w.Server.Client()
+	c.Timeout = 5 * time.Second // far below what a Gerrit may take, for a busy machine
+	answer, err := c.Get(w.URL + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != 200 || !strings.Contains(string(text), `{"name":"gerrit slow","state":"not reached","required":false},{"name":"gerrit well","state":"ok","required":false}`) {
+		t.Errorf("%d %s %v", answer.StatusCode, text, err)
 	}
 }
 

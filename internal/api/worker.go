@@ -12,7 +12,9 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -58,17 +60,15 @@ type Workers struct {
 
 // Routes mounts the worker API on r.
 func (s *Workers) Routes(r chi.Router) {
-	r.Route("/worker/v1", func(r chi.Router) {
-		r.Use(s.authenticate)
-		r.Post("/claim", s.claim)
-		r.Post("/leases/{lease}/renew", s.renew)
-		r.Get("/leases/{lease}/cancelled", s.cancelled)
-		r.Post("/leases/{lease}/log", s.log)
-		r.Post("/leases/{lease}/finish", s.finish)
-		r.Put("/leases/{lease}/blobs/{digest}", s.putBlob)
-		r.Head("/leases/{lease}/blobs/{digest}", s.headBlob)
-		r.Get("/blobs/{digest}", s.getBlob)
-	})
+	r = r.With(s.authenticate)
+	r.Post("/worker/v1/claim", s.claim)
+	r.Post("/worker/v1/leases/{lease}/renew", s.renew)
+	r.Get("/worker/v1/leases/{lease}/cancelled", s.cancelled)
+	r.Post("/worker/v1/leases/{lease}/log", s.log)
+	r.Post("/worker/v1/leases/{lease}/finish", s.finish)
+	r.Put("/worker/v1/leases/{lease}/blobs/{digest}", s.putBlob)
+	r.Head("/worker/v1/leases/{lease}/blobs/{digest}", s.headBlob)
+	r.Get("/worker/v1/blobs/{digest}", s.getBlob)
 }
 
 type workerKey struct{}
@@ -89,11 +89,11 @@ func (s *Workers) authenticate(next http.Handler) http.Handler {
 
 // bearer gives the token of a request, or "".
 func bearer(r *http.Request) string {
-	const prefix = "Bearer "
-	if h := r.Header.Get("Authorization"); len(h) > len(prefix) && h[:len(prefix)] == prefix {
-		return h[len(prefix):]
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
 	}
-	return ""
+	return strings.TrimSpace(token)
 }
 
 // problem answers with an error as application/problem+json (RFC 9457).
@@ -128,15 +128,23 @@ func (s *Workers) claim(w http.ResponseWriter, r *http.Request) {
 		Version               string
 		Wait                  int
 	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&in); err != nil {
-		problem(w, http.StatusBadRequest, "not a claim", err.Error())
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {
+		badRequest(w, r, fmt.Errorf("not a claim: %w", err))
+		return
+	}
+	if slices.ContainsFunc(append(in.Architectures, in.Version), unstorable) {
+		problem(w, http.StatusBadRequest, "not a claim", "an architecture or the version holds a NUL")
+		return
+	}
+	if in.Labels == nil || len(in.Architectures) == 0 || in.Wait < 0 || in.Wait > 60 {
+		problem(w, http.StatusBadRequest, "not a claim", "labels and architectures say what the worker offers, and wait is from 0 to 60 seconds")
 		return
 	}
 	token := r.Context().Value(workerKey{}).(WorkerToken)
 	worker := record.Worker{Name: token.Name, Architectures: in.Architectures, Version: in.Version, Labels: allowed(in.Labels, token.Labels)}
 	signal, stop := s.Waits.Jobs()
 	defer stop()
-	deadline := time.NewTimer(time.Duration(min(max(in.Wait, 0), 60)) * time.Second)
+	deadline := time.NewTimer(time.Duration(in.Wait) * time.Second)
 	defer deadline.Stop()
 	for {
 		spec, err := s.Leases.Claim(r.Context(), worker, newLease())
@@ -222,7 +230,7 @@ func (s *Workers) log(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLogChunk))
 	if err != nil {
-		problem(w, http.StatusBadRequest, "the chunk could not be read", err.Error())
+		badRequest(w, r, fmt.Errorf("the chunk: %w", err))
 		return
 	}
 	if _, err := s.Leases.AppendLog(r.Context(), chi.URLParam(r, "lease"), start, data); err != nil {
@@ -238,8 +246,11 @@ func (s *Workers) finish(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = json.Unmarshal(escapes.ReplaceAllFunc(body, withoutNUL), &res)
 	}
+	if err == nil && !res.Outcome.Valid() {
+		err = fmt.Errorf("outcome %.40q: it is passed, failed, error, cancelled or not_applicable", res.Outcome)
+	}
 	if err != nil {
-		problem(w, http.StatusBadRequest, "not a result", err.Error())
+		badRequest(w, r, fmt.Errorf("not a result: %w", err))
 		return
 	}
 	if err := s.Leases.Finish(r.Context(), chi.URLParam(r, "lease"), res); err != nil {
@@ -279,7 +290,7 @@ func (s *Workers) putBlob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, _, err := s.Blobs.Put(r.Context(), http.MaxBytesReader(w, r.Body, s.MaxBlob), d); err != nil {
-		problem(w, http.StatusBadRequest, "the file was not stored", err.Error())
+		badRequest(w, r, fmt.Errorf("the file was not stored: %w", err))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -87,7 +87,7 @@ var owners = []owner{
 
 	{"github.com/go-chi/chi/v5", []string{"internal/api", "api", "cmd/sluice"}, "the router, the generated server on it, and where the parts are mounted"},
 	{"github.com/oapi-codegen/runtime", []string{"internal/api", "internal/worker", "api"}, "what generated code calls"},
-	{"github.com/getkin/kin-openapi", []string{"api"}, "reads the contracts; validates answers in tests"},
+	{"github.com/getkin/kin-openapi", []string{"internal/api"}, "holds requests to the contract, and answers in tests"},
 	{"github.com/prometheus/client_golang", []string{"internal/api", "internal/engine", "internal/postgres", "internal/worker", "cmd/sluice"}, "metrics"},
 
 	{"github.com/ProtonMail/go-crypto", []string{"internal/signing"}, "OpenPGP"},
