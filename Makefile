@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 export CGO_ENABLED := 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-CONFIG ?= sluice.yaml
+CONFIG ?= /etc/sluice/sluice.yaml
 
 .PHONY: help
 help: ## say what there is
@@ -23,7 +23,7 @@ demo: ## watch real changes go from a real Gerrit into signed repositories (DEMO
 	scripts/demo.sh
 
 .PHONY: run
-run: build ## run the service with a site file (CONFIG=sluice.yaml)
+run: build ## run the service (CONFIG=/etc/sluice/sluice.yaml: the site file, where every command looks for it)
 	bin/sluice serve --config $(CONFIG)
 
 .PHONY: test

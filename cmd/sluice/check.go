@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,8 +71,8 @@ func loadSite(file string, o output) (*config.Site, error) {
 
 // migrateCommand brings the schema to this version.
 type migrateCommand struct {
-	Config string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
-	Down   bool   `help:"Take the last migration back instead. What it added is lost."`
+	atDatabase
+	Down bool `help:"Take the last migration back instead. What it added is lost."`
 }
 
 // Run migrates.
@@ -80,7 +81,7 @@ func (c *migrateCommand) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	db, err := openDatabase(ctx, site, o.logger(false))
+	db, err := c.open(ctx, site, o.logger(false))
 	if err != nil {
 		return err
 	}
@@ -182,6 +183,30 @@ func gatedProjects(ctx context.Context, site *config.Site, g config.Gerrit, clie
 		}
 	}
 	return out, err
+}
+
+// atDatabase is a command beside the service, on its database.
+type atDatabase struct {
+	Config   string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Database string `help:"Address of the database, where it is not the one that serve takes: the site file's, else DATABASE_URL's, else the embedded one, be it that a service runs it or not." placeholder:"URL"`
+}
+
+// open opens the database.
+func (c atDatabase) open(ctx context.Context, site *config.Site, log *slog.Logger) (d database, err error) {
+	dsn := c.Database
+	if dsn == "" {
+		if dsn, err = databaseURL(site); err != nil {
+			return d, err
+		}
+	}
+	if folder := filepath.Join(site.Data, "postgres"); dsn == "" && embedded.Runs(folder) {
+		dsn = embedded.DSN(folder)
+	}
+	if dsn == "" {
+		return openDatabase(ctx, site, log)
+	}
+	d.store, err = postgres.Open(ctx, dsn)
+	return d, err
 }
 
 // database is the store, and the server under it where that is ours.

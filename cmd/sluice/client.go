@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"sluice/api"
 	"sluice/internal/client"
@@ -31,20 +32,31 @@ type clientCommands struct {
 	Simulate simulateCommand `cmd:"" help:"Say when each change is expected to merge, and what would be different if." group:"Ask and tell a service"`
 }
 
-// connection is which service is asked, and how the answer is written.
-type connection struct {
+// address is which service is asked, and as whom.
+type address struct {
 	URL   string `help:"The service's address." default:"http://127.0.0.1:8080" env:"SLUICE_URL" placeholder:"URL"`
 	Token string `help:"An operator's token; better set in the environment, where others do not see it." env:"SLUICE_TOKEN" placeholder:"TOKEN"`
-	JSON  bool   `help:"Write the API's own answer, for machines." name:"json"`
+}
+
+// connection is an address, and how the answer is written.
+type connection struct {
+	address
+	JSON bool `help:"Write the API's own answer, for machines." name:"json"`
 }
 
 // exitStatus is said in the help of every verb.
 const exitStatus = "Exit status: 0: done; 1: the service refused, or could not be reached, and standard error says why; 2: used wrongly."
 
 // Help is shown below the command's own.
-func (connection) Help() string { return exitStatus }
+func (address) Help() string { return exitStatus }
 
-func (c connection) client() (*client.Client, error) { return client.New(c.URL, c.Token) }
+func (c address) client() (*client.Client, error) {
+	service, err := client.New(c.URL, c.Token)
+	if err != nil {
+		return nil, misuse{err}
+	}
+	return service, nil
+}
 
 // say writes an answer: for machines as it is, else by table.
 func (c connection) say(o output, v any, table func(*table)) error {
@@ -69,8 +81,8 @@ func findChange(ctx context.Context, c *client.Client, word string) (gerrit stri
 	if !named {
 		gerrit, digits = "", word
 	}
-	if number, err = strconv.Atoi(digits); err != nil || number < 1 {
-		return "", 0, fmt.Errorf("%q is no change: 1234, or GERRIT~1234 is wanted", word)
+	if number, err = strconv.Atoi(digits); err != nil || number < 1 || named && gerrit == "" {
+		return "", 0, misused("%q is no change: 1234, or GERRIT~1234 is wanted", word)
 	}
 	if named {
 		return gerrit, number, nil
@@ -84,7 +96,7 @@ func findChange(ctx context.Context, c *client.Client, word string) (gerrit stri
 		names = append(names, fmt.Sprintf("%s~%d", s.Gerrit, number))
 	}
 	if len(names) != 1 {
-		return "", 0, fmt.Errorf("which Gerrit's change %d? %s", number, strings.Join(names, ", "))
+		return "", 0, misused("which Gerrit's change %d? %s", number, strings.Join(names, ", "))
 	}
 	return status.Streams[0].Gerrit, number, nil
 }
@@ -130,15 +142,12 @@ func (c *whyCommand) Run(ctx context.Context, o output) error {
 
 // logsCommand writes a log.
 type logsCommand struct {
-	URL     string `help:"The service's address." default:"http://127.0.0.1:8080" env:"SLUICE_URL" placeholder:"URL"`
+	address
 	Job     string `arg:"" help:"The job's number."`
 	Follow  bool   `short:"f" help:"Go on until the attempt has ended; wait for it to begin."`
-	Attempt int    `help:"Number of the attempt; the last one unless it is said."`
+	Attempt *int   `help:"Number of the attempt; the last one unless it is said." placeholder:"N"`
 	Offset  int64  `help:"Byte to begin with; negative: from the end."`
 }
-
-// Help is shown below the command's own.
-func (logsCommand) Help() string { return exitStatus }
 
 // Run writes the log as it comes.
 func (c *logsCommand) Run(ctx context.Context, o output) error {
@@ -146,11 +155,17 @@ func (c *logsCommand) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	service, err := client.New(c.URL, "")
+	service, err := c.client()
 	if err != nil {
 		return err
 	}
-	err = service.Log(ctx, o.out, id, client.LogOptions{Attempt: c.Attempt, Offset: c.Offset, Follow: c.Follow})
+	from := client.LogOptions{Offset: c.Offset, Follow: c.Follow}
+	if c.Attempt != nil {
+		if from.Attempt = *c.Attempt; from.Attempt < 1 {
+			return misused("attempt %d: they are counted from 1", from.Attempt)
+		}
+	}
+	err = service.Log(ctx, o.out, id, from)
 	if errors.Is(err, context.Canceled) {
 		return nil // the reader has seen enough
 	}
@@ -165,7 +180,7 @@ func jobNumber(word string) (int64, error) {
 	}
 	id, err := strconv.ParseInt(strings.Trim(digits, "/"), 10, 64)
 	if err != nil || id < 1 {
-		return 0, fmt.Errorf("%q is no job: its number is wanted", word)
+		return 0, misused("%q is no job: its number is wanted", word)
 	}
 	return id, nil
 }
@@ -174,6 +189,14 @@ func jobNumber(word string) (int64, error) {
 type telling struct {
 	connection
 	Reason string `name:"why" short:"m" required:"" help:"Why it is done; recorded and shown to everybody."`
+}
+
+// Validate wants a reason before anything is asked.
+func (c telling) Validate() error {
+	if n := utf8.RuneCountInString(strings.TrimSpace(c.Reason)); n == 0 || n > 1000 {
+		return errors.New("--why: say in 1 to 1000 characters why this is done")
+	}
+	return nil
 }
 
 // tell writes what the service answers.
@@ -264,6 +287,14 @@ func (c *retryCommand) Run(ctx context.Context, o output) error {
 type aboutQueue struct {
 	telling
 	Queue string `arg:"" optional:"" default:"main" help:"The queue's name (default: main)."`
+}
+
+// Validate wants a name.
+func (c aboutQueue) Validate() error {
+	if c.Queue == "" {
+		return errors.New("a queue's name is wanted")
+	}
+	return c.telling.Validate()
 }
 
 type pauseCommand struct{ aboutQueue }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -63,6 +64,9 @@ func (c *showCommand) Run(ctx context.Context, o output) error {
 	kind, name := thing(c.Thing)
 	switch kind {
 	case "queue":
+		if name == "" {
+			return misused("%q is no queue: queue/NAME is wanted", c.Thing)
+		}
 		q, err := service.Queue(ctx, name)
 		if err != nil {
 			return err
@@ -80,8 +84,8 @@ func (c *showCommand) Run(ctx context.Context, o output) error {
 		return c.say(o, j, func(t *table) { showJob(t, j) })
 	case "buildset":
 		id, err := strconv.ParseInt(name, 10, 64)
-		if err != nil {
-			return fmt.Errorf("%q is no buildset: its number is wanted", name)
+		if err != nil || id < 1 {
+			return misused("%q is no buildset: its number is wanted", name)
 		}
 		b, err := service.Buildset(ctx, id)
 		if err != nil {
@@ -104,8 +108,8 @@ func (c *showCommand) Run(ctx context.Context, o output) error {
 
 func (c *showCommand) repository(ctx context.Context, service *client.Client, o output, name string) error {
 	parts := strings.Split(name, "/")
-	if len(parts) != 3 {
-		return fmt.Errorf("%q is no repository: RELEASE/DIST/CHANNEL is wanted", name)
+	if len(parts) != 3 || slices.Contains(parts, "") {
+		return misused("%q is no repository: RELEASE/DIST/CHANNEL is wanted", name)
 	}
 	r, err := service.Repository(ctx, parts[0], parts[1], parts[2])
 	if err != nil {

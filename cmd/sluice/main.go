@@ -60,14 +60,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "sluice:", err)
 		return 2
 	}
-	if err := words.Run(); err != nil && !errors.Is(err, errSaid) {
+	if err = words.Run(); err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintln(stderr, "sluice:", err)
-		return 1
-	} else if err != nil {
+	}
+	var wrong misuse
+	switch {
+	case errors.As(err, &wrong):
+		return 2
+	case err != nil:
 		return 1
 	}
 	return 0
 }
+
+// misuse is an error in what was given on the command line: no service could do it.
+type misuse struct{ error }
+
+func misused(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
 
 // errSaid is a failure that was already told.
 var errSaid = errors.New("failed")

@@ -24,14 +24,21 @@ import (
 	"sluice/internal/signing"
 )
 
-// openDatabase opens the site's database, or starts the embedded one.
-func openDatabase(ctx context.Context, site *config.Site, log *slog.Logger) (database, error) {
+// databaseURL is the address of the database: the site file's, else the
+// environment's, else "" for the embedded one.
+func databaseURL(site *config.Site) (string, error) {
 	dsn, err := site.DatabaseURL()
-	if err != nil {
-		return database{}, err
-	}
 	if dsn == "" {
 		dsn = os.Getenv("DATABASE_URL")
+	}
+	return dsn, err
+}
+
+// openDatabase opens the site's database, or starts the embedded one.
+func openDatabase(ctx context.Context, site *config.Site, log *slog.Logger) (database, error) {
+	dsn, err := databaseURL(site)
+	if err != nil {
+		return database{}, err
 	}
 	var d database
 	if dsn == "" {

@@ -40,6 +40,12 @@ func (c recorded) each(ctx context.Context, restricted bool, head func(history.H
 	if err != nil {
 		return err
 	}
+	if !to.IsZero() && to.Before(from) {
+		return misused("--to %s is before --from %s", c.To, c.From)
+	}
+	if c.Queue == "" {
+		return misused("--queue: a queue's name is wanted")
+	}
 	if c.File != "" {
 		return eachOfFile(c.File, from, to, head, f)
 	}
@@ -55,12 +61,12 @@ func when(word string) (time.Time, error) {
 	if word == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(word); err == nil {
+	if d, err := time.ParseDuration(word); err == nil && d >= 0 {
 		return time.Now().Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339, word)
 	if err != nil {
-		return t, fmt.Errorf("%q is no time: 2026-01-31T12:00:00Z, or 90m for so long ago is wanted", word)
+		return t, misused("%q is no time: 2026-01-31T12:00:00Z, or 90m for so long ago is wanted", word)
 	}
 	return t, nil
 }

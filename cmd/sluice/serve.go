@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,8 +36,24 @@ import (
 // serveCommand runs the service.
 type serveCommand struct {
 	Config  string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
+	Listen  string `help:"Where the HTTP server listens, HOST:PORT, instead of where the site file says." env:"SLUICE_LISTEN" placeholder:"ADDRESS"`
 	Observe bool   `help:"Compute and show everything, vote and submit nothing."`
 	Debug   bool   `help:"Log more."`
+}
+
+// Validate refuses what is no address.
+func (c *serveCommand) Validate() error {
+	if c.Listen == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %q (or SLUICE_LISTEN): HOST:PORT is wanted, 0.0.0.0:8080 for every interface", c.Listen)
+	}
+	return nil
 }
 
 // service is the running parts.
@@ -63,6 +81,7 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 	if _, err := site.CheckFiles(); err != nil {
 		return err
 	}
+	site.Listen = cmp.Or(c.Listen, site.Listen)
 	s := &service{site: site, log: o.logger(c.Debug), streams: map[string]*gerrit.Stream{}, states: streamStates{states: map[string]api.StreamState{}}}
 	if err := os.MkdirAll(site.Data, 0o755); err != nil {
 		return err

@@ -16,13 +16,13 @@ import (
 // simulateCommand plays what-if.
 type simulateCommand struct {
 	recorded
-	Window      int      `help:"What if the window began with so many items." placeholder:"N"`
-	Floor       int      `help:"What if it never shrank below so many." placeholder:"N"`
-	Ceiling     int      `help:"What if it never grew above so many." placeholder:"N"`
+	Window      *int     `help:"What if the window began with so many items." placeholder:"N"`
+	Floor       *int     `help:"What if it never shrank below so many." placeholder:"N"`
+	Ceiling     *int     `help:"What if it never grew above so many." placeholder:"N"`
 	FailFast    *bool    `help:"What if the first failing job cancelled the item's others, or did not." negatable:""`
 	FailureRate *float64 `help:"What if this share of items failed, 0 to 1." placeholder:"P"`
-	Workers     int      `help:"What if so many jobs ran at once." placeholder:"N"`
-	Runs        int      `help:"How often it is played." default:"30"`
+	Workers     *int     `help:"What if so many jobs ran at once." placeholder:"N"`
+	Runs        int      `help:"How often it is played, 1 to 1000." default:"30"`
 	Seed        uint64   `help:"Of what is drawn; the same seed gives the same answer." default:"1"`
 	Items       int      `help:"How many items are played; 0: all." default:"200"`
 }
@@ -33,6 +33,39 @@ func (simulateCommand) Help() string {
 		"as the site is, and as it would be with what is given. Nothing is changed. " + exitStatus
 }
 
+// Validate refuses what cannot be played.
+func (c *simulateCommand) Validate() error {
+	for _, least := range []struct {
+		name  string
+		value *int
+	}{{"window", c.Window}, {"floor", c.Floor}, {"ceiling", c.Ceiling}, {"workers", c.Workers}} {
+		if least.value != nil && *least.value < 1 {
+			return fmt.Errorf("--%s %d: at least 1 is wanted", least.name, *least.value)
+		}
+	}
+	switch p := c.FailureRate; {
+	case above(c.Floor, c.Ceiling):
+		return fmt.Errorf("--floor %d is above --ceiling %d", *c.Floor, *c.Ceiling)
+	case above(c.Floor, c.Window):
+		return fmt.Errorf("--floor %d is above --window %d", *c.Floor, *c.Window)
+	case above(c.Window, c.Ceiling):
+		return fmt.Errorf("--window %d is above --ceiling %d", *c.Window, *c.Ceiling)
+	case p != nil && !(*p >= 0 && *p <= 1): // so written, NaN is refused too
+		return fmt.Errorf("--failure-rate %v: it is from 0 to 1", *p)
+	case c.Runs < 1 || c.Runs > maxRuns:
+		return fmt.Errorf("--runs %d: 1 to %d is wanted", c.Runs, maxRuns)
+	case c.Items < 0:
+		return fmt.Errorf("--items %d: 0 (all) or more is wanted", c.Items)
+	}
+	return nil
+}
+
+// maxRuns bounds how often a queue is played: more says nothing new, and takes long.
+const maxRuns = 1000
+
+// above reports whether both are given, and a is the greater.
+func above(a, b *int) bool { return a != nil && b != nil && *a > *b }
+
 // played is a simulation's answer.
 type played struct {
 	Now    gate.Forecast  `json:"now"`
@@ -41,9 +74,6 @@ type played struct {
 
 // Run simulates and writes both side by side.
 func (c *simulateCommand) Run(ctx context.Context, o output) error {
-	if c.FailureRate != nil && (*c.FailureRate < 0 || *c.FailureRate > 1) {
-		return fmt.Errorf("a failure rate of %v: it is from 0 to 1", *c.FailureRate)
-	}
 	sim, err := c.read(ctx)
 	if err != nil {
 		return err
@@ -88,21 +118,21 @@ func (c *simulateCommand) read(ctx context.Context) (gate.Simulation, error) {
 func (c *simulateCommand) whatIf(sim gate.Simulation) (gate.Simulation, bool) {
 	p := &sim.Facts.Policy
 	differs := false
-	set := func(to *int, v int) {
-		if v > 0 {
-			*to, differs = v, true
+	set := func(to, v *int) {
+		if v != nil {
+			*to, differs = *v, true
 		}
 	}
 	set(&p.Start, c.Window)
 	set(&sim.State.Window, c.Window)
 	set(&p.Floor, c.Floor)
 	set(&p.Ceiling, c.Ceiling)
-	if c.Window > 0 { // a window that is asked for is not held back by the site's bounds
-		if c.Ceiling == 0 {
-			p.Ceiling = max(p.Ceiling, c.Window)
+	if c.Window != nil { // a window that is asked for is not held back by the site's bounds
+		if c.Ceiling == nil {
+			p.Ceiling = max(p.Ceiling, *c.Window)
 		}
-		if c.Floor == 0 {
-			p.Floor = min(p.Floor, c.Window)
+		if c.Floor == nil {
+			p.Floor = min(p.Floor, *c.Window)
 		}
 	}
 	set(&sim.Model.Slots, c.Workers)

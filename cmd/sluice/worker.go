@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,24 @@ type workerCommand struct {
 	Once      bool          `help:"End after one job, for Slurm and Kubernetes."`
 	Idle      time.Duration `help:"With --once: end when there was no job for so long." default:"5m"`
 	Debug     bool          `help:"Log more."`
+}
+
+// Validate refuses what no worker can be.
+func (c *workerCommand) Validate() error {
+	u, err := url.Parse(c.Service)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("--service %q (or SLUICE_URL): http://HOST or https://HOST is wanted", c.Service)
+	case c.Slots < 0:
+		return fmt.Errorf("--slots %d: 0 (one per processor) or more is wanted", c.Slots)
+	case c.Idle <= 0:
+		return fmt.Errorf("--idle %s: more than 0 is wanted", c.Idle)
+	case slices.Contains(c.Labels, ""):
+		return errors.New("--labels: one of them is empty")
+	case c.Dir == "":
+		return errors.New("--dir: a folder is wanted")
+	}
+	return nil
 }
 
 // Run works until it is told to stop.
@@ -42,7 +62,11 @@ func (c *workerCommand) Run(ctx context.Context, o output) error {
 func (c *workerCommand) token(ctx context.Context) (string, context.Context, error) {
 	if c.TokenFile != "" {
 		text, err := os.ReadFile(c.TokenFile)
-		return strings.TrimSpace(string(text)), ctx, err
+		token := strings.TrimSpace(string(text))
+		if err == nil && token == "" {
+			err = fmt.Errorf("%s is empty: the worker's token is wanted in it", c.TokenFile)
+		}
+		return token, ctx, err
 	}
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadString('\n')

@@ -41,21 +41,48 @@ func (e *Error) Error() string {
 	return e.Title + ": " + e.Detail
 }
 
+// Unreachable is an address at which no service answered.
+type Unreachable struct {
+	Address string
+	Err     error
+}
+
+// Error says how another address is given, since the usual one is only a guess.
+func (u *Unreachable) Error() string {
+	return fmt.Sprintf("no service at %s: %v; --url or SLUICE_URL says where it is", u.Address, u.Err)
+}
+
+// Unwrap gives why.
+func (u *Unreachable) Unwrap() error { return u.Err }
+
 // Client speaks to one service.
 type Client struct {
-	raw   *api.Client
-	http  *http.Client
-	token string
+	raw     *api.Client
+	address string
+	token   string
+}
+
+// Do sends a request; an error is Unreachable.
+func (c *Client) Do(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultClient.Do(r)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // without the address of each request
+	}
+	if err != nil {
+		return nil, &Unreachable{c.address, err}
+	}
+	return answer, nil
 }
 
 // New makes a client of the service at address (http://sluice.example.com); token may be empty for reading.
 func New(address, token string) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("the service's address %q: http://HOST or https://HOST is wanted", address)
+		return nil, fmt.Errorf("the service's address %q (--url, SLUICE_URL): http://HOST or https://HOST is wanted", address)
 	}
-	c := &Client{http: &http.Client{}, token: token}
-	c.raw, err = api.NewClient(strings.TrimSuffix(u.String(), "/"), api.WithHTTPClient(c.http), api.WithRequestEditorFn(c.authorize))
+	c := &Client{address: u.Redacted(), token: token}
+	c.raw, err = api.NewClient(strings.TrimSuffix(u.String(), "/"), api.WithHTTPClient(c), api.WithRequestEditorFn(c.authorize))
 	return c, err
 }
 
@@ -95,7 +122,7 @@ func problem(r *http.Response) error {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	var p api.Problem
 	if kind != "application/problem+json" || json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&p) != nil {
-		return &Error{Status: r.StatusCode, Title: fmt.Sprintf("%s answers %s; is a sluice there?", r.Request.URL.Redacted(), r.Status)}
+		return &Error{Status: r.StatusCode, Title: fmt.Sprintf("%s answers %s; is a sluice there? --url or SLUICE_URL says where it is", r.Request.URL.Redacted(), r.Status)}
 	}
 	out := &Error{Status: r.StatusCode, Title: p.Title}
 	if p.Detail != nil {
