@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -94,8 +95,14 @@ func TestSchemasAreFresh(t *testing.T) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("docs/schema/%s is stale; run: go generate ./internal/config (%v)", name, err)
 		}
+		if found := numbered.Find(want); found != nil {
+			t.Errorf("docs/schema/%s names a rule by its number, %q: who writes a site file knows none", name, found)
+		}
 	}
 }
+
+// numbered is the name of a rule or a requirement.
+var numbered = regexp.MustCompile(`\b[GR]\d+\b`)
 
 // resolved is a schema ready to judge.
 func resolved(t testing.TB, schema func() ([]byte, error)) *jsonschema.Resolved {

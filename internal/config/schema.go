@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -84,7 +85,13 @@ func docComments(sources ...string) (map[string]string, error) {
 	return docs, nil
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// rules are where a comment says which rule it comes from: that is for who reads
+// the code, and means nothing to who writes a site file.
+var rules = regexp.MustCompile(` \((?:rule )?[GR]\d+\)`)
+
+func oneLine(text string) string {
+	return rules.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
+}
 
 // describe is a comment without the Go name that it begins with:
 // "Listen is the address" becomes "The address".

@@ -77,7 +77,7 @@ type Gerrit struct {
 	KnownHosts string `yaml:"known_hosts" check:"file"`
 	// WebhookSecret is what POST /hooks/gerrit/NAME is signed with; without it that address is closed.
 	WebhookSecret Secret `yaml:"webhook_secret"`
-	// Label is the gate's own label: the one it votes on, and that rule G1 leaves out of account.
+	// Label is the gate's own label: the one it votes on, and that is left out of account when it asks whether a change is ready (rule G1).
 	Label string `yaml:"label" default:"Verified"`
 	// Timeout is how long an answer of this server may take; a submit may take ten times as long. What was not answered is asked for, and not done twice (rule G22).
 	Timeout Duration `yaml:"timeout" default:"30s" min:"1s"`
