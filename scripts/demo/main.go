@@ -79,42 +79,54 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	say("all as it has to be, after %s", time.Since(d.began).Round(time.Second))
-	say("the dashboard: %s   Gerrit's REST: %s", d.service.url, d.gerrit.url)
-	if os.Getenv("DEMO_EXIT") == "1" {
-		return nil
+	stays := os.Getenv("DEMO_EXIT") != "1"
+	for _, words := range d.lastWords(stays) {
+		say("%s", words)
 	}
-	say("it stays up; Ctrl-C ends it")
-	<-ctx.Done()
+	if stays {
+		<-ctx.Done()
+	}
 	return nil
+}
+
+// lastWords say what is there, once all is well: no address of what is stopped.
+func (d *demo) lastWords(stays bool) []string {
+	if !stays {
+		return []string{fmt.Sprintf("Gerrit and the service are stopped now; logs and data are in %s, and the next run goes on from there", d.place.dir)}
+	}
+	return []string{
+		fmt.Sprintf("the dashboard: %s   Gerrit's REST: %s", d.service.url, d.gerrit.url),
+		"it stays up; Ctrl-C ends it",
+	}
 }
 
 // prepare makes what is needed before the service starts, all at once: the
 // Gerrit, the RPM distribution, the source packages.
 func (d *demo) prepare(ctx context.Context) error {
 	say("Gerrit is started, an RPM distribution and source packages are got ready")
-	var sum sync.WaitGroup
-	errs := make([]error, 3)
-	part := func(i int, f func() error) { sum.Go(func() { errs[i] = f() }) }
-	part(0, func() (err error) {
-		d.gerrit, err = d.startGerrit(ctx)
-		return err
+	parts := startParts(map[string]func() error{
+		"Gerrit": func() (err error) {
+			d.gerrit, err = d.startGerrit(ctx)
+			return err
+		},
+		"the RPM distribution": func() error {
+			err := d.procs.do(ctx, d.place.path("rpm-distro.log"), nil, "scripts/rpm-distro.sh", d.place.path("rpm-distro"), "libssl-dev")
+			if err == nil {
+				say("there is a small RPM distribution, made of this machine's own packages")
+			}
+			return err
+		},
+		"the source packages": func() error {
+			err := d.procs.do(ctx, d.place.path("sources.log"), nil, "scripts/demo/sources.sh", append([]string{d.place.path("sources")}, packageNames()...)...)
+			if err == nil {
+				say("there are source packages from this machine's Debian archive: %s", strings.Join(packageNames(), ", "))
+			}
+			return err
+		},
 	})
-	part(1, func() error {
-		err := d.procs.do(ctx, d.place.path("rpm-distro.log"), nil, "scripts/rpm-distro.sh", d.place.path("rpm-distro"), "libssl-dev")
-		if err == nil {
-			say("there is a small RPM distribution, made of this machine's own packages")
-		}
-		return err
+	return parts.wait(sayEvery, func(left []string, since time.Duration) {
+		say("after %s these are still being got ready: %s", since.Round(time.Second), strings.Join(left, ", "))
 	})
-	part(2, func() error {
-		err := d.procs.do(ctx, d.place.path("sources.log"), nil, "scripts/demo/sources.sh", append([]string{d.place.path("sources")}, packageNames()...)...)
-		if err == nil {
-			say("there are source packages from this machine's Debian archive: %s", strings.Join(packageNames(), ", "))
-		}
-		return err
-	})
-	sum.Wait()
-	return errors.Join(errs...)
 }
 
 // end stops all that was started, the service first.
@@ -123,6 +135,9 @@ func (d *demo) end() {
 		return
 	}
 	d.procs.stopAll()
+	if err := os.Remove(d.place.path("serve.pid")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		say("%v", err)
+	}
 	if d.gerrit != nil {
 		if err := d.gerrit.stop(d); err != nil {
 			say("Gerrit did not stop: %v", err)
