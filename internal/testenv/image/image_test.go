@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,33 +113,43 @@ func TestImageServes(t *testing.T) {
 	s.buildah("from", "-q", "--name", "sluice", "--pull-never", "localhost/sluice")
 	root := s.buildah("mount", "sluice")
 
-	addr := freeAddr(t)
-	writeSite(t, g, root, addr)
-	serveUntilHealthy(t, root, commandLine(s), "http://"+addr+"/healthz")
+	command, env := says(s)
+	if !slices.Contains(env, "SLUICE_LISTEN=0.0.0.0:8080") {
+		t.Errorf("nobody outside the container reaches what listens in it: %q", env)
+	}
+	// The site file does not say where to listen: on loopback, but for the environment.
+	port := freePort(t)
+	writeSite(t, g, root, "127.0.0.2:"+port)
+	serveUntilHealthy(t, root, append([]string{"SLUICE_LISTEN=0.0.0.0:" + port}, command...), "http://127.0.0.2:"+port+"/healthz")
 }
 
-// commandLine is what the image says that it runs.
-func commandLine(s *store) []string {
+// says gives what the image says that it runs, and in which environment.
+func says(s *store) (command, env []string) {
 	s.t.Helper()
 	var image struct {
 		OCIv1 struct {
-			Config struct{ Entrypoint, Cmd []string }
+			Config struct{ Entrypoint, Cmd, Env []string }
 		}
 	}
 	text := s.buildah("inspect", "--type", "image", "localhost/sluice")
 	if err := json.Unmarshal([]byte(text), &image); err != nil {
 		s.t.Fatalf("%s: %v", text, err)
 	}
-	return append(image.OCIv1.Config.Entrypoint, image.OCIv1.Config.Cmd...)
+	c := image.OCIv1.Config
+	return append(c.Entrypoint, c.Cmd...), c.Env
 }
 
-func freeAddr(t *testing.T) string {
+func freePort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // writeSite puts the least site file and its secrets into the image's tree.
@@ -153,8 +164,7 @@ func writeSite(t *testing.T, g *testenv.GerritServer, root, addr string) {
 	}
 	files := map[string]string{
 		"key": read(g.Gate.Key), "token": g.Gate.Token, "known_hosts": read(g.KnownHosts),
-		"sluice.yaml": fmt.Sprintf(`listen: %s
-url: http://%s
+		"sluice.yaml": fmt.Sprintf(`url: http://%s
 data: /var/lib/sluice
 gerrit:
   - name: main
@@ -178,7 +188,7 @@ targets:
   - {release: juno, dist: debian-12}
 projects:
   - {project: "packages/*", releases: [juno]}
-`, addr, addr, g.URL, g.SSHAddr, g.Gate.Name),
+`, addr, g.URL, g.SSHAddr, g.Gate.Name),
 	}
 	dir := filepath.Join(root, "etc/sluice")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
