@@ -206,13 +206,13 @@ func TestDnfWhilePublishing(t *testing.T) {
 	h.clean()
 }
 
-func (h *house) publishForever(f repo.File) (stop func(), done chan int) {
+func (h *house) publishForever(files ...repo.File) (stop func(), done chan int) {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	done = make(chan int, 1)
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			d, m, err := h.builder.BuildRelease(ctx, h.next(f))
+			d, m, err := h.builder.BuildRelease(ctx, h.next(files...))
 			if err != nil {
 				if ctx.Err() == nil {
 					h.t.Error(err)
