@@ -71,6 +71,7 @@ type options struct {
 	projects    string // more rules of projects, before the common one; PREFIX is that of their names
 	queues      string // more queues
 	plainBlame  bool   // no evidence is asked for
+	url         string // at which all replicas are reached, where it is not their own
 }
 
 // site is one installation of sluice with its own database, projects and worker.
@@ -156,7 +157,10 @@ func (s *site) serve() *server {
 	if !s.opt.embedded {
 		srv.Database = s.dsn
 	}
-	write(s.t, srv.Config, s.config(srv.URL))
+	if s.opt.url != "" {
+		srv.More = append(srv.More, "--listen", strings.TrimPrefix(srv.URL, "http://"))
+	}
+	write(s.t, srv.Config, s.config(cmp.Or(s.opt.url, srv.URL)))
 	s.servers = append(s.servers, srv)
 	srv.start()
 	if len(s.servers) > 1 {
