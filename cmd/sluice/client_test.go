@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
@@ -22,6 +24,8 @@ func TestClient(t *testing.T) {
 	w := apitest.New(t, func(o *api.Options) { o.AnswerWait = 20 * time.Second })
 	s := w.Seed()
 	w.Release(apitest.Deb, s.GoodBuildset.ID, s.Deb)
+	other := httptest.NewServer(http.NotFoundHandler()) // no sluice
+	defer other.Close()
 	t.Setenv("SLUICE_URL", w.URL)
 	t.Setenv("SLUICE_TOKEN", apitest.OperatorToken)
 	scripts := func(name string) {
@@ -30,6 +34,7 @@ func TestClient(t *testing.T) {
 				Files: []string{"testdata/client/" + name + ".txtar"},
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("URL", w.URL)
+					e.Setenv("OTHER", other.URL)
 					e.Setenv("BUILD", strconv.FormatInt(s.Build.ID, 10))
 					e.Setenv("INSTALL", strconv.FormatInt(s.Install.ID, 10))
 					e.Setenv("HIDDEN", strconv.FormatInt(s.HiddenBuild.ID, 10))

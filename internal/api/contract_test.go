@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
 	contract "sluice/api"
+	"sluice/internal/api"
 	"sluice/internal/api/apitest"
 )
 
@@ -133,7 +135,7 @@ func TestContractTokens(t *testing.T) {
 
 // What a parameter cannot be is refused, and the parameter is named.
 func TestContractParameters(t *testing.T) {
-	w := apitest.New(t, nil)
+	w := apitest.New(t, func(o *api.Options) { o.AnswerWait = time.Millisecond })
 	a := newAsker(t, w)
 	asked := 0
 	a.each(w.Seed(), func(o operation) {
@@ -154,6 +156,10 @@ func TestContractParameters(t *testing.T) {
 				}
 			}
 			if p.Value.In == openapi3.ParameterInQuery {
+				can := o.at("", "") + "?" + p.Value.Name + "=" + canBe(p.Value.Schema.Value)
+				if status, _, data := a.do(o.method, can, o.token(), o.body()); status == 400 {
+					t.Errorf("%s %s: %d %s", o.method, can, status, data)
+				}
 				refused(p.Value.Name, o.at("", "")+"?"+p.Value.Name+"=1&"+p.Value.Name+"=1")
 			}
 		}
@@ -166,6 +172,19 @@ func TestContractParameters(t *testing.T) {
 		t.Errorf("a long Last-Event-ID: %d", answer.StatusCode)
 	}
 	a.problem("GET", "/api/v1/status?%zz", "", nil, 400)
+}
+
+// canBe is a value that a schema has room for.
+func canBe(s *openapi3.Schema) string {
+	switch {
+	case s.Type.Is("boolean"):
+		return "false"
+	case s.Format == "date-time":
+		return "2026-01-31T12:00:00Z"
+	case len(s.Enum) > 0:
+		return fmt.Sprint(s.Enum[0])
+	}
+	return "1"
 }
 
 // cannotBe are values that a schema has no room for, as they stand in an address.

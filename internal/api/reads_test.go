@@ -167,5 +167,5 @@ func testProblems(a *asker, s *apitest.Seeded) {
 		a.problem("GET", path, "", nil, status)
 	}
 	a.problem("DELETE", "/api/v1/status", apitest.OperatorToken, nil, 405)
-	a.problem("PUT", "/api/v1/jobs/1", "", nil, 401)
+	a.problem("PUT", "/api/v1/jobs/1", "", nil, 405)
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,9 +62,10 @@ func obeys(route *routers.Route, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("the query: %w", err)
 	}
+	names := queryNames(route)
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
-			return fmt.Errorf("query parameter %q: there is none of this name; known are: %s", name, queryNames(route.Operation))
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("query parameter %q: there is none of this name here; known: %s", name, cmp.Or(strings.Join(names, ", "), "none"))
 		}
 		if n := len(query[name]); n > 1 {
 			return fmt.Errorf("query parameter %q: it is given %d times", name, n)
@@ -87,17 +89,14 @@ func obeys(route *routers.Route, r *http.Request) error {
 }
 
 // queryNames names the query's parameters of an operation.
-func queryNames(op *openapi3.Operation) string {
+func queryNames(route *routers.Route) []string {
 	var names []string
-	for _, p := range op.Parameters {
+	for _, p := range slices.Concat(route.PathItem.Parameters, route.Operation.Parameters) {
 		if p.Value.In == openapi3.ParameterInQuery {
 			names = append(names, p.Value.Name)
 		}
 	}
-	if names == nil {
-		return "none"
-	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // pathParameters are those of a request's path, decoded.
