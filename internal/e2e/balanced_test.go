@@ -201,7 +201,7 @@ func TestClientsOfTwoReplicasWhilePublishing(t *testing.T) {
 	ok(b.during("/repodata/repomd.xml", func() error { return dnf("install", "both") }, next()))
 	installed(rpm, "juno/el-9", 2)
 	ok(b.during("/mirrorlist", func() error { return dnf("--refresh", "upgrade") }, next()))
-	installed(rpm, "juno/el-9", 3)
+	installed(rpm, "juno/el-9", 4) // it looks whether what it has is old, and if so asks for the list again
 
 	z := testenv.NewZypper(t, sources)
 	zypper := func(args ...string) error {
