@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,9 @@ type checkCommand struct {
 
 // Validate refuses what cannot be read to its end, or has none.
 func (c *checkCommand) Validate() error {
+	if c.File == "" {
+		return errors.New("a file is wanted")
+	}
 	info, err := os.Stat(c.File)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", c.File)
@@ -189,6 +193,14 @@ func gatedProjects(ctx context.Context, site *config.Site, g config.Gerrit, clie
 type atDatabase struct {
 	Config   string `help:"The site file." default:"/etc/sluice/sluice.yaml" type:"existingfile"`
 	Database string `help:"Address of the database, where it is not the one that serve takes: the site file's, else DATABASE_URL's, else the embedded one, be it that a service runs it or not." placeholder:"URL"`
+}
+
+// Validate refuses what is no database's address; it may hold a password, and is not repeated.
+func (c atDatabase) Validate() error {
+	if d := c.Database; d != "" && !strings.HasPrefix(d, "postgres://") && !strings.HasPrefix(d, "postgresql://") && !strings.Contains(d, "=") {
+		return errors.New("--database: postgres://USER@HOST/NAME is wanted")
+	}
+	return nil
 }
 
 // open opens the database.

@@ -224,7 +224,7 @@ func TestContractBodies(t *testing.T) {
 		asked++
 		for body, named := range map[string]string{
 			``: "", `{`: "", `nonsense`: "", `null`: "", `[]`: "", `"why"`: "", `1`: "", `{}`: `"why"`, `{"why":1}`: "why", `{"why":null}`: "why", `{"why":""}`: "why",
-			`{"why":" \t"}`: "why", `{"why":["x"]}`: "why", `{"why":"x","wy":"y"}`: `"wy"`, `{"WHY":"x"}`: "WHY", `{"why":"x"} {}`: "", `{"why":"x"}x`: "",
+			`{"why":" \t"}`: "why", `{"why":["x"]}`: "why", `{"why":"x","wy":"y"}`: `"wy"`, `{"why":"x","why":"y"}`: "why: it is given twice", `{"WHY":"x"}`: "WHY", `{"why":"x"} {}`: "", `{"why":"x"}x`: "",
 			`{"why":"` + strings.Repeat("é", 1001) + `"}`: "why", `{"why":"a\u0000b"}`: "why",
 		} {
 			if p := a.problem(o.method, o.at("", ""), apitest.OperatorToken, body, 400); p.Detail != nil && !strings.Contains(*p.Detail, named) {

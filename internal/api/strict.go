@@ -79,6 +79,9 @@ func obeys(route *routers.Route, r *http.Request) error {
 		if len(body) > 0 && !json.Valid(body) {
 			return errors.New("the body is not JSON")
 		}
+		if key := twice(body); key != "" {
+			return fmt.Errorf("the body: %s: it is given twice", key)
+		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -86,6 +89,26 @@ func obeys(route *routers.Route, r *http.Request) error {
 		Request: r, PathParams: pathParameters(r), QueryParams: query, Route: route,
 		Options: &openapi3filter.Options{SkipSettingDefaults: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}))
+}
+
+// twice gives a key that an object in JSON has twice, of which a reader would
+// have to choose one; "" for none.
+func twice(body []byte) string {
+	in := json.NewDecoder(bytes.NewReader(body))
+	if begin, _ := in.Token(); begin != json.Delim('{') {
+		return ""
+	}
+	seen := map[string]bool{}
+	for in.More() {
+		token, _ := in.Token()
+		key, _ := token.(string)
+		var value json.RawMessage
+		if seen[key] || in.Decode(&value) != nil {
+			return key
+		}
+		seen[key] = true
+	}
+	return ""
 }
 
 // queryNames names the query's parameters of an operation.

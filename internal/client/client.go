@@ -78,7 +78,7 @@ func (c *Client) Do(r *http.Request) (*http.Response, error) {
 // New makes a client of the service at address (http://sluice.example.com); token may be empty for reading.
 func New(address, token string) (*Client, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("the service's address %q (--url, SLUICE_URL): http://HOST or https://HOST is wanted", address)
 	}
 	c := &Client{address: u.Redacted(), token: token}
