@@ -354,34 +354,33 @@ func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Con
 // gives the tip. Gerrit is asked where the branch is, which is quick; only what
 // the mirror does not have is fetched.
 func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch gate.Branch, refs []gate.Ref) (string, error) {
-	var wanted []string
-	for _, r := range refs {
-		if _, err := e.tree(ctx, project, r.Revision); err == nil {
-			continue
-		}
-		c, err := e.Store.Change(ctx, r.ID)
-		if err != nil {
-			return "", err
-		}
-		wanted = append(wanted, patchSetRef(c.FetchRef, r.PatchSet))
-	}
 	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, branch.Branch)
 	if err != nil {
 		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
 	}
-	if _, err := e.tree(ctx, project, tip); err == nil && len(wanted) == 0 {
-		return tip, nil
-	}
 	head := "refs/heads/" + branch.Branch
-	fetched, err := e.Git.Fetch(ctx, e.Remote(project), append(wanted, head)...)
-	if err != nil {
-		return "", fmt.Errorf("fetch %s: %w", project, err)
+	if err := e.have(ctx, project, head, head, tip); err != nil {
+		return "", err
 	}
-	i := slices.IndexFunc(fetched, func(r git.Ref) bool { return r.Name == head })
-	if i < 0 {
-		return "", fmt.Errorf("branch %s of %s: it is not among what was fetched", branch.Branch, project)
+	for _, r := range refs {
+		c, err := e.Store.Change(ctx, r.ID)
+		if err != nil {
+			return "", err
+		}
+		if err := e.have(ctx, project, head, patchSetRef(c.FetchRef, r.PatchSet), r.Revision); err != nil {
+			return "", err
+		}
 	}
-	return fetched[i].ID, nil
+	return tip, nil
+}
+
+// have fetches a commit that a ref points to, unless the mirror has it; it
+// mostly stands on what the branch near has.
+func (e *Engine) have(ctx context.Context, project git.Project, near, ref, commit string) error {
+	if _, err := e.tree(ctx, project, commit); err == nil {
+		return nil
+	}
+	return e.Git.FetchCommit(ctx, e.Remote(project), ref, commit, near)
 }
 
 // tree gives the tree of a commit that the mirror has. Both never change, so

@@ -136,7 +136,7 @@ type Publications interface {
 
 // Git is the mirrors of the projects.
 type Git interface {
-	Fetch(ctx context.Context, r git.Remote, refs ...string) ([]git.Ref, error)
+	FetchCommit(ctx context.Context, r git.Remote, ref, commit string, near ...string) error
 	Tree(ctx context.Context, p git.Project, treeish string) (string, error)
 	Merge(ctx context.Context, r git.MergeRequest) (git.MergeResult, error)
 	CommitInfo(ctx context.Context, p git.Project, rev string) (git.Commit, error)

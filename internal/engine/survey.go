@@ -38,14 +38,12 @@ func (e *Engine) survey(ctx context.Context, c record.Change) {
 			return err
 		}
 		project := git.Project{Gerrit: c.Gerrit, Name: c.Project}
+		if err := e.have(ctx, project, "refs/heads/"+c.Branch, c.FetchRef, c.Revision); err != nil {
+			return err
+		}
 		tree, err := e.tree(ctx, project, c.Revision)
 		if err != nil {
-			if _, err := e.Git.Fetch(ctx, e.Remote(project), c.FetchRef); err != nil {
-				return err
-			}
-			if tree, err = e.tree(ctx, project, c.Revision); err != nil {
-				return err
-			}
+			return err
 		}
 		return e.surveyTree(ctx, gate.Ref{ID: c.ID, PatchSet: c.PatchSet, Branch: c.Facts.Branch}, tree)
 	}()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,8 +24,9 @@ type Store struct {
 	git  string
 	opt  Options
 
-	mu    sync.Mutex // guards locks
-	locks map[string]*sync.Mutex
+	mu      sync.Mutex // guards locks and clients
+	locks   map[string]*sync.Mutex
+	clients map[string]*http.Client // by the way that they take
 
 	readers readers
 }

@@ -1,0 +1,105 @@
+package git
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"sluice/internal/testenv"
+)
+
+// One commit comes in one request, with all that it stands on, from a real
+// Gerrit; whatever is in the way of that, it comes as git fetches it.
+func TestFetchCommit(t *testing.T) {
+	for _, version := range gerritVersions {
+		t.Run(version, func(t *testing.T) {
+			g := testenv.GerritVersion(t, version)
+			name := g.Project(t, "", "")
+			s, err := Open(t.TempDir(), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := Project{"main", name}
+			r := Remote{Project: p, URL: g.URL + "/a/" + name, User: g.Gate.Name, Password: g.Gate.Token}
+			first := g.Push(t, testenv.Proposal{Project: name, Message: "First", Files: map[string]string{"a": "a\n", "d/b": strings.Repeat("b\n", 5000)}})
+			if err := s.FetchCommit(ctx, r, "refs/heads/main", g.Tip(t, name, "main"), "refs/heads/main"); err != nil {
+				t.Fatalf("into a mirror that is not there: %v", err)
+			}
+			if err := s.fetchCommit(ctx, r, first.Ref, first.Revision, []string{"refs/heads/main"}); err != nil {
+				t.Fatalf("a change in one request: %v", err)
+			}
+			g.Land(t, first.Number)
+			second := g.Push(t, testenv.Proposal{Project: name, Message: "Second", Files: map[string]string{"d/c": "c\n"}, Past: true})
+			tip := g.Tip(t, name, "main")
+			if err := s.fetchCommit(ctx, r, "refs/heads/main", tip, []string{"refs/heads/main"}); err != nil {
+				t.Fatalf("what the branch is at now, in one request: %v", err)
+			}
+			if at, err := s.Resolve(ctx, p, "refs/heads/main"); at != tip || err != nil {
+				t.Errorf("the mirror's branch is at %s, %v, want %s", at, err, tip)
+			}
+			dir, _ := s.repo(p)
+			if out, err := s.run(ctx, call{dir: dir}, "fsck", "--full", "--strict"); err != nil {
+				t.Errorf("git fsck: %v %s", err, out)
+			}
+			if _, err := s.ReadFile(ctx, p, tip, "d/c", 100); err != nil {
+				t.Errorf("a file of change %d: %v", second.Number, err)
+			}
+			if err := s.FetchCommit(ctx, r, "refs/heads/main", strings.Repeat("1", 40), "refs/heads/main"); !errors.Is(err, ErrNotFound) {
+				t.Errorf("a commit that the branch is not at: %v", err)
+			}
+			r.Password = "wrong-secret"
+			if err := s.FetchCommit(ctx, r, "refs/heads/main", strings.Repeat("1", 40), "refs/heads/main"); err == nil || strings.Contains(err.Error(), "wrong-secret") {
+				t.Errorf("a wrong password: %v", err)
+			}
+		})
+	}
+}
+
+// A server can answer anything; none of it is taken for a pack that is not one.
+func TestFetchCommitHostile(t *testing.T) {
+	b := repository(t)
+	at := b.commit(files{"a": "a\n"})
+	b.flush()
+	if err := b.store.updateRefs(ctx, b.project, "begin", "update refs/heads/main "+at+"\n", "refs/heads/main"); err != nil {
+		t.Fatal(err)
+	}
+	packet := func(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
+	asked := 0
+	for _, answer := range []string{
+		"", "0", "0000", "0001", "0003", "zzzz", "fffe" + "x", "not a packet",
+		packet("packfile\n"), packet("packfile\n") + "0000", packet("packfile\n") + packet("\x01PACK\x00\x00\x00\x02\x00\x00\x00\x01") + "0000",
+		packet("packfile\n") + packet("\x03no such commit"), packet("acknowledgments\n") + packet("NAK\n") + "0000",
+		packet("packfile\n") + strings.Repeat(packet("\x01"+strings.Repeat("x", 65000)), commitPack/65000+2),
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			_, _ = w.Write([]byte(answer))
+		}))
+		r := Remote{Project: b.project, URL: srv.URL}
+		if err := b.store.fetchCommit(ctx, r, "refs/heads/main", strings.Repeat("2", 40), []string{"refs/heads/main"}); err == nil {
+			t.Errorf("taken for an answer: %.60q", answer)
+		}
+		srv.Close()
+		if now, err := b.store.Resolve(ctx, b.project, "refs/heads/main"); now != at || err != nil {
+			t.Errorf("after %.60q the branch is at %s, %v", answer, now, err)
+		}
+	}
+	if asked == 0 {
+		t.Error("no server was asked")
+	}
+}
+
+// Nothing that a server sends crashes the reading of it.
+func FuzzReadPack(f *testing.F) {
+	f.Add([]byte("000dpackfile\n0006\x01P0000"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		pack, err := readPack(bytes.NewReader(data))
+		if err == nil && len(pack) > len(data) {
+			t.Errorf("%d bytes of pack from %d", len(pack), len(data))
+		}
+	})
+}
