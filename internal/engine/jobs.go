@@ -417,9 +417,10 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 	if !res.Outcome.Valid() {
 		res = job.Result{Outcome: job.Error, Cause: fmt.Sprintf("the worker answered with an outcome that does not exist: %.40q", res.Outcome)}
 	}
-	isRoot := func(a job.Artifact) bool { return a.Kind == job.RootArchive }
-	if j.Stage == job.StageRoot && res.Outcome == job.Passed && !slices.ContainsFunc(res.Artifacts, isRoot) {
-		res = job.Result{Outcome: job.Error, Cause: "the worker did not upload the root"}
+	if j.Stage == job.StageRoot && res.Outcome == job.Passed {
+		if missing := missingOfRoot(res); missing != "" {
+			res = job.Result{Outcome: job.Error, Cause: missing}
+		}
 	}
 	packages := map[string]*record.PackageInfo{}
 	for _, f := range res.Artifacts {
@@ -448,6 +449,21 @@ func (e *Engine) Finish(ctx context.Context, lease string, res job.Result) error
 		return err
 	}
 	return e.Store.Finish(ctx, lease, res, packages)
+}
+
+// missingOfRoot says what a worker left out of a root that it made. Roots are
+// told apart by the digest of their packages, in static keys too: all that had
+// none would be one and the same root. Whose digest is a lie is not found out;
+// a worker that lies could as well put what it likes into the root.
+func missingOfRoot(res job.Result) string {
+	isRoot := func(a job.Artifact) bool { return a.Kind == job.RootArchive }
+	switch {
+	case !slices.ContainsFunc(res.Artifacts, isRoot):
+		return "the worker did not upload the root"
+	case !blob.Digest(res.RootDigest).Valid():
+		return fmt.Sprintf("the worker did not say which packages the root holds: %.80q is no digest", res.RootDigest)
+	}
+	return ""
 }
 
 // maxCause bounds what is kept of a cause, in bytes.
