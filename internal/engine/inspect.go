@@ -281,6 +281,9 @@ func (p *preparation) scenarios(ctx context.Context, s *plan.Subject, branch rec
 		if err != nil {
 			return fmt.Errorf("script of the scenario %s: %w", c.Name, err)
 		}
+		if c.Own {
+			s.Own = append(s.Own, c.Name)
+		}
 		s.Scenarios = append(s.Scenarios, job.Scenario{Name: c.Name, Nodes: c.Nodes, Script: string(text), Path: c.Script})
 	}
 	return nil

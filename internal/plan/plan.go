@@ -45,6 +45,9 @@ type Subject struct {
 	InstallTests  []string
 	UpgradeTests  []string
 	Scenarios     []job.Scenario
+	// Own are the names of those scenarios that are the package's own: another
+	// package's of the same name is another scenario.
+	Own []string
 	// Released maps the names of its binary packages to the version released now.
 	Released map[string]string
 	// NeedsAhead are the publish jobs of buildsets ahead that its build may read (G10).
@@ -202,23 +205,27 @@ func (p *planner) systests(subjects []Subject, publish string, ahead []int64) {
 	seen := map[string]bool{}
 	for _, s := range subjects {
 		for _, scenario := range s.Scenarios {
-			if seen[scenario.Name] {
+			name := scenario.Name
+			if slices.Contains(s.Own, name) {
+				name = s.Package + "/" + name
+			}
+			if seen[name] {
 				continue
 			}
-			seen[scenario.Name] = true
-			p.systest(s, scenario, publish, ahead)
+			seen[name] = true
+			p.systest(name, s, scenario, publish, ahead)
 		}
 	}
 }
 
-func (p *planner) systest(s Subject, scenario job.Scenario, publish string, ahead []int64) {
+func (p *planner) systest(name string, s Subject, scenario job.Scenario, publish string, ahead []int64) {
 	primary := s.Architectures[0]
 	for _, a := range s.Architectures {
 		if a.Primary {
 			primary = a
 		}
 	}
-	p.add(job.StageSystest, scenario.Name, s, primary, func(j *record.NewJob) {
+	p.add(job.StageSystest, name, s, primary, func(j *record.NewJob) {
 		source := s.Source
 		j.Spec.Source, j.Spec.Scenario = &source, &scenario
 		j.Labels = append(j.Labels, "nspawn")
