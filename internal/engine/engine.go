@@ -19,6 +19,7 @@
 //	evidence.go whose fault a failure is
 //	survey.go   trees, results → closures   lanes.go  closures → facts
 //	needs.go    dependencies            topics.go   topics that are submitted whole
+//	lost.go     needs that do not build
 //	comments.go commands in comments    retest.go   checks on what has merged since
 package engine
 

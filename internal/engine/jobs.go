@@ -27,6 +27,9 @@ func (e *Engine) startJobs(ctx context.Context, buildset int64) error {
 	if b.State != "testing" {
 		return nil
 	}
+	if anew, err := e.lookBelow(ctx, b); anew || err != nil {
+		return err
+	}
 	jobs, err := e.Store.Startable(ctx, buildset)
 	if err != nil {
 		return err

@@ -99,6 +99,8 @@ type Jobs interface {
 	BuildsetJobs(ctx context.Context, buildset int64) ([]record.Job, error)
 	Needs(ctx context.Context, id int64) ([]record.Needed, error)
 	Startable(ctx context.Context, buildset int64) ([]record.Job, error)
+	LostNeeds(ctx context.Context, buildset int64) ([]record.LostNeed, error)
+	GiveUp(ctx context.Context, id int64, cause string) error
 	StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error
 	CancelUnwanted(ctx context.Context, buildset int64) error
 	Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error)

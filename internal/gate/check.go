@@ -31,6 +31,10 @@ func (d *decider) check() {
 		it.Ahead, it.Recheck = ahead, !d.untested(&c, ahead)
 	}
 	it := d.s.Items[0]
+	if it.Buildset != nil && d.f.Buildsets[it.Buildset.ID].Moved && !d.verdict(it).ended {
+		it = d.edit(d.drop(it)) // what it waits for will not come: it begins anew on what is there now
+		it.Ahead = ahead
+	}
 	if it.Buildset == nil {
 		if d.s.Paused == nil {
 			it = d.edit(it)
@@ -122,8 +126,9 @@ func (d *decider) concludeCheck(it *Item) {
 	r.Same = none || it.Recheck && r.Kind == was.Result
 	d.leave([]exit{{it, r}})
 	done := d.s.Done[d.s.Change]
+	done.Lacks = v.lacks
 	if none {
-		done.Result, done.Reason = was.Result, was.Reason
+		done.Result, done.Reason, done.Lacks = was.Result, was.Reason, was.Lacks
 	}
 	done.Ahead, done.Retest = it.Ahead, it.Retest
 	d.finish(d.s.Change, done)

@@ -78,6 +78,48 @@ func TestG6ACheckStandsOnItsOwnNeeds(t *testing.T) {
 	s.want("items", s.order())
 }
 
+// What a check waits for will not come, since its base is another one now: it
+// begins anew on that. Once it has ended, nothing of this matters.
+func TestACheckBeginsAnewWhenItsBaseHasMoved(t *testing.T) {
+	s := stageCheck(t, 2)
+	s.edit(1, dependsOn(2))
+	s.step()
+	old := s.build(1)
+	s.mergeNow(cid(2))
+	s.push++
+	s.read(cid(2))
+	s.step()
+	s.want("ahead", numbers(s.build(1).effect.Stack))
+	s.want("buildsets", []int{len(s.builds)}, 2)
+	if !old.cancelled {
+		t.Error("the old one goes on")
+	}
+	s.end(1)
+	s.told(1, gate.ReportPassed, "")
+	s.push++
+	s.step()
+	s.want("items", s.order())
+}
+
+// A check on top of a change that does not build has no verdict; whoever asks is
+// told which change that is, and it is checked again when that is mended.
+func TestACheckOnWhatDoesNotBuild(t *testing.T) {
+	s := stageCheck(t, 2)
+	s.edit(1, dependsOn(2))
+	s.step()
+	b := s.build(1)
+	for i := range b.jobs {
+		b.jobs[i].State, b.jobs[i].Lacks = gate.JobError, "change 2, which this one needs, does not build"
+	}
+	s.step()
+	s.told(1, gate.ReportError, "change 2, which this one needs, does not build")
+	s.says(1, "could not be tested: change 2, which this one needs, does not build (its check) [the author] → it is checked again by itself with a new patch set of what it needs")
+	s.edit(2, func(c *gate.Change) { c.PatchSet, c.Revision = 2, "2/2" })
+	s.step()
+	s.end(1)
+	s.told(1, gate.ReportPassed, "")
+}
+
 func TestACheckRunsAgainWhenAsked(t *testing.T) {
 	s := stageCheck(t, 1)
 	s.step()
@@ -130,6 +172,7 @@ func TestCheckHistories(t *testing.T) {
 			"merge":   func(*rapid.T) { p.on("merge", p.past) },
 			"retest":  func(*rapid.T) { p.on("ask for a new check of", p.retest) },
 			"amend":   func(*rapid.T) { p.on("amend the needs of", p.amend) },
+			"push":    func(*rapid.T) { p.push++; p.tell("a push") },
 			"read":    func(*rapid.T) { p.readOne() },
 			"decide":  func(*rapid.T) { p.decide() },
 			"perform": func(*rapid.T) { p.performOne() },

@@ -253,7 +253,7 @@ func (e explainer) reported(c *Change, done Done) Reason {
 		r.Text += ": " + done.Reason
 	}
 	r.Next = "it enters again with a new patch set, when it is approved anew, or with the command retry"
-	if done.Result == ReportError {
+	if done.Result == ReportError && !done.Lacks {
 		r.Who = byAdmin
 	}
 	return r
@@ -351,6 +351,9 @@ func (e explainer) unchecked(c *Change) Reason {
 		r := e.reported(c, done)
 		r.Text += " (its check)"
 		r.Next = "it is checked again with a new patch set, with a new patch set of what it needs, or with the command retry"
+		if done.Lacks {
+			r.Next = "it is checked again by itself with a new patch set of what it needs; should that build after all, with the command retry"
+		}
 		return r
 	}
 	if e.restrictedNeed(c, e.unmerged(c)) {

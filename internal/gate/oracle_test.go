@@ -203,6 +203,9 @@ func (w *world) hold(f gate.Facts) {
 		}
 	}
 	o.wanted()
+	if s.Kind == gate.Independent {
+		o.anew()
+	}
 	if s.Kind == gate.Dependent {
 		o.stacks()
 		if w.policy.Lanes {
@@ -274,6 +277,18 @@ func (o oracle) wanted() {
 		}
 		if named[id] && cancelled[id] {
 			o.w.fail("buildset %d is wanted and cancelled", id)
+		}
+	}
+}
+
+// anew: a check whose base has moved before it ended does not go on.
+func (o oracle) anew() {
+	for _, it := range o.w.state.Items {
+		if it.Buildset == nil || !o.f.Buildsets[it.Buildset.ID].Moved {
+			continue
+		}
+		if b := o.w.builds[it.Buildset.ID]; slices.ContainsFunc(b.jobs, func(j gate.Job) bool { return !ended(j) }) {
+			o.w.fail("the check goes on with buildset %d, and its base has moved", it.Buildset.ID)
 		}
 	}
 }

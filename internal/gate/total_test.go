@@ -107,6 +107,7 @@ func results(rt *rapid.T) gate.BuildsetFacts {
 		b.Jobs = append(b.Jobs, gate.Job{
 			Name: fmt.Sprint(i), Voting: rapid.Bool().Draw(rt, "voting"), Early: rapid.IntRange(0, 5).Draw(rt, "early") == 5,
 			Evidence: rapid.SampledFrom([]gate.Evidence{"", gate.EvidenceRunning, gate.EvidenceGood, gate.EvidenceRed, gate.EvidenceRed, gate.EvidenceAbsent, gate.EvidenceUnknown, "odd"}).Draw(rt, "evidence"),
+			Lacks:    rapid.SampledFrom([]string{"", "", "what it needs"}).Draw(rt, "lacks"),
 			State:    rapid.SampledFrom([]gate.JobState{gate.JobPassed, gate.JobPassed, gate.JobFailed, gate.JobRunning, gate.JobWaiting, gate.JobError, gate.JobCancelled, gate.JobNotApplicable, "odd"}).Draw(rt, "state"),
 		})
 	}

@@ -172,6 +172,8 @@ type Done struct {
 	// Retest is the last request for a new check that it answers.
 	Ahead  []Ref `json:"ahead,omitempty"`
 	Retest int64 `json:"retest,omitempty"`
+	// Lacks: a check had no verdict because of a change that this one needs.
+	Lacks bool `json:"lacks,omitempty"`
 }
 
 // Item is one place in a queue: a change, or several that merge together.
@@ -274,7 +276,8 @@ type BuildsetFacts struct {
 	// Jobs are all its jobs, reused ones too.
 	Jobs []Job
 	// Moved: what it was tested on is not what is there now, or was looked at long
-	// ago. It matters to those that wait with a red base.
+	// ago. It matters to those that wait with a red base, and to a check that
+	// waits for packages which will not come.
 	Moved bool
 	// Deferred: it has stages that run once per batch, whose jobs are not planned yet.
 	// Never so in a check.
@@ -314,6 +317,9 @@ type Job struct {
 	Evidence Evidence
 	// Since is, where it fails there too, when it first did; Passed when it last passed there.
 	Since, Passed time.Time
+	// Lacks says, of a check's job in error, what is wrong with a change that the
+	// checked one needs, so that it could not be run.
+	Lacks string
 }
 
 // SubmitOutcome is what became of a submit.

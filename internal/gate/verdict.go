@@ -21,6 +21,8 @@ type verdict struct {
 	// over: a voting job has ended as failed, so that fail-fast may cancel the rest.
 	over bool
 	why  string
+	// lacks: what has no verdict has none because of a change that is needed.
+	lacks bool
 }
 
 // good is said of what others may stand behind: it does not fail so far.
@@ -49,7 +51,7 @@ func (b BuildsetFacts) read() verdict {
 	case b.Broken != "":
 		return verdict{outcome: failing, ended: true, over: true, why: b.Broken}
 	}
-	var failed, errs, missing string
+	var failed, errs, missing, lacks string
 	won, open, over := 0, 0, false
 	ended := b.Prepared
 	for _, j := range b.Jobs {
@@ -61,6 +63,9 @@ func (b BuildsetFacts) read() verdict {
 			over = over || j.State == JobFailed
 		case j.State == JobError:
 			errs = clause(errs, j.Name)
+			if lacks == "" {
+				lacks = j.Lacks
+			}
 		case j.State == JobCancelled:
 			missing = clause(missing, j.Name)
 		case j.State == JobPassed:
@@ -73,6 +78,8 @@ func (b BuildsetFacts) read() verdict {
 	switch {
 	case failed != "":
 		v.outcome, v.why = failing, failed+" failed"
+	case lacks != "":
+		v.outcome, v.why, v.lacks = errored, lacks, true
 	case errs != "":
 		v.outcome, v.why = errored, errs+" could not be run"
 	case !b.Prepared || open > 0:

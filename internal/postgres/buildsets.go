@@ -218,11 +218,15 @@ func (s *Store) stopAttempts(ctx context.Context, tx pgx.Tx, buildset int64, ids
 	return feed(ctx, tx, "buildset", fmt.Sprint(buildset))
 }
 
-// releaseJoined lets those look again that had joined jobs which are cancelled now.
+// releaseJoined lets those look again that had joined jobs which are cancelled
+// now, and the checks that wait for packages of theirs.
 func (s *Store) releaseJoined(ctx context.Context, tx pgx.Tx, ids []int64) error {
 	waiting, err := scalars[int64](ctx, tx, `
 		WITH gone AS (DELETE FROM job_needs WHERE needs = ANY($1) AND joined RETURNING job)
-		SELECT DISTINCT j.buildset FROM gone JOIN jobs j ON j.id = gone.job WHERE j.state = 'waiting'`, ids)
+		SELECT j.buildset FROM gone JOIN jobs j ON j.id = gone.job WHERE j.state = 'waiting'
+		UNION SELECT j.buildset FROM job_needs n
+		JOIN jobs j ON j.id = n.job JOIN buildsets b ON b.id = j.buildset JOIN queues q ON q.name = b.queue
+		WHERE n.needs = ANY($1) AND n.ahead AND NOT n.joined AND j.state = 'waiting' AND q.kind = $2`, ids, gate.Independent)
 	if err != nil {
 		return err
 	}

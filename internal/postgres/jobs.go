@@ -404,16 +404,37 @@ func (s *Store) skipDependants(ctx context.Context, tx pgx.Tx, j record.Job) err
 // skipped says why a job that needs j was not run: because of the first in a
 // chain, not of each between.
 func skipped(j record.Job) string {
-	if strings.HasPrefix(j.Cause, notRun) {
+	if strings.HasPrefix(j.Cause, record.NotRun) {
 		return j.Cause
 	}
 	if j.State == "error" {
-		return fmt.Sprintf("%s%s could not be done", notRun, j.Name)
+		return fmt.Sprintf("%s%s could not be done", record.NotRun, j.Name)
 	}
-	return fmt.Sprintf("%s%s %s", notRun, j.Name, j.State)
+	return fmt.Sprintf("%s%s %s", record.NotRun, j.Name, j.State)
 }
 
-const notRun = "not run: "
+// LostNeeds gives the jobs of a check's buildset that wait for a job ahead which
+// has ended and did not pass: nothing will come of it, however long they wait.
+func (s *Store) LostNeeds(ctx context.Context, buildset int64) ([]record.LostNeed, error) {
+	return collect[record.LostNeed](ctx, s.pool, `
+		SELECT DISTINCT ON (w.id) w.id AS job, d.id AS need FROM jobs w
+		JOIN job_needs n ON n.job = w.id AND n.ahead AND NOT n.joined
+		JOIN jobs d ON d.id = n.needs
+		WHERE w.buildset = $1 AND w.state = 'waiting' AND d.state IN ('failed', 'error', 'cancelled') AND d.stage = 'publish'
+		ORDER BY w.id, d.id`, buildset)
+}
+
+// GiveUp ends a waiting job without a verdict, and what needs it.
+func (s *Store) GiveUp(ctx context.Context, id int64, cause string) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE jobs SET state = 'error', cause = $2, waits_for = '', ended_at = now() WHERE id = $1 AND state = 'waiting'`, id, cause)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		return s.ended(ctx, tx, id)
+	})
+}
 
 // Sweep ends the leases that have run out: the attempts are lost, their jobs
 // are tried again or end as errors (G12). It gives how many.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,10 +142,11 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		Passed   *time.Time      `db:"last_passed"`
 		Moved    bool            `db:"moved"`
 		Deferred bool            `db:"deferred"`
+		Cause    *string         `db:"cause"`
 	}
 	rows, err := collect[row](ctx, tx, `
 		SELECT b.serial, b.state, b.conflict, b.broken, b.base @> '{"noop": true}' AS noop, j.name, j.voting, j.state AS job_state,
-			j.evidence, j.red_since, j.last_passed, b.moved, b.deferred
+			j.evidence, j.red_since, j.last_passed, b.moved, b.deferred, j.cause
 		FROM buildsets b
 		LEFT JOIN jobs j ON j.buildset = b.id
 		WHERE b.queue = $1 AND b.serial = ANY($2)
@@ -162,12 +164,21 @@ func buildsetFacts(ctx context.Context, tx pgx.Tx, st gate.State) (map[gate.Buil
 		if r.Name != nil {
 			b.Jobs = append(b.Jobs, gate.Job{
 				Name: *r.Name, Voting: *r.Voting, State: gateState(*r.JobState),
-				Evidence: *r.Evidence, Since: at(r.Since), Passed: at(r.Passed),
+				Evidence: *r.Evidence, Since: at(r.Since), Passed: at(r.Passed), Lacks: lacks(*r.JobState, *r.Cause),
 			})
 		}
 		facts[r.Serial] = b
 	}
 	return facts, nil
+}
+
+// lacks says what a job lacked that was not run because of a change that its own
+// one needs, "" for any other.
+func lacks(state, cause string) string {
+	if state != "error" || !strings.HasPrefix(cause, record.Lacks) {
+		return ""
+	}
+	return strings.TrimPrefix(cause, record.NotRun)
 }
 
 func gateState(s string) gate.JobState {

@@ -181,6 +181,21 @@ func (j Job) Of() *int64 {
 	return j.Buildset
 }
 
+// LostNeed is a job of a check that waits for one of a check below, which has
+// ended and did not pass.
+type LostNeed struct {
+	Job  int64 `db:"job"`
+	Need int64 `db:"need"`
+}
+
+// NotRun begins the cause of a job that was not run because of another one;
+// Lacks that of a check's job that was not run because of a change that it needs,
+// whose number follows.
+const (
+	NotRun = "not run: "
+	Lacks  = NotRun + "change "
+)
+
 // NewJob is a job as planned, before it has an id.
 type NewJob struct {
 	Name, Package, Target, Architecture string

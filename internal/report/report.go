@@ -15,6 +15,7 @@ import (
 
 	"sluice/internal/gate"
 	"sluice/internal/job"
+	"sluice/internal/record"
 )
 
 // Job is a job as a comment tells of it.
@@ -274,7 +275,7 @@ func Word(j Job) string {
 		return word + " before, on the same inputs"
 	case j.Took > 0 && (j.State == "passed" || j.State == "failed"):
 		return fmt.Sprintf("%s in %s", word, Duration(j.Took))
-	case strings.HasPrefix(j.Cause, "not run: "):
+	case strings.HasPrefix(j.Cause, record.NotRun):
 		return j.Cause
 	case j.State == "error" && j.Cause != "":
 		return "could not be done: " + j.Cause
