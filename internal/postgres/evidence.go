@@ -68,6 +68,15 @@ func (s *Store) Prove(ctx context.Context, failed record.Job, evidence gate.Evid
 	return s.inTx(ctx, func(tx pgx.Tx) error { return prove(ctx, tx, failed, evidence, by) })
 }
 
+// projectOf is the project that a job is about: scenarios of two projects may
+// have one name.
+func projectOf(j record.Job) string {
+	if j.Spec.Source == nil {
+		return ""
+	}
+	return j.Spec.Source.Project
+}
+
 func prove(ctx context.Context, tx pgx.Tx, failed record.Job, evidence gate.Evidence, by *int64) error {
 	_, err := tx.Exec(ctx, `UPDATE jobs SET evidence = $2, evidence_job = $3 WHERE id = $1 AND state = 'failed'`, failed.ID, evidence, by)
 	if err == nil && evidence == gate.EvidenceRed {
@@ -75,13 +84,13 @@ func prove(ctx context.Context, tx pgx.Tx, failed record.Job, evidence gate.Evid
 		_, err = tx.Exec(ctx, `
 			WITH good AS (
 				SELECT max(p.ended_at) AS at FROM jobs p
-				WHERE p.name = $2 AND p.state = 'passed' AND (p.base_of IS NOT NULL OR EXISTS (
+				WHERE p.name = $2 AND p.spec #>> '{source,project}' = $4 AND p.state = 'passed' AND (p.base_of IS NOT NULL OR EXISTS (
 					SELECT FROM buildsets b WHERE b.id = p.buildset AND b.landed_at IS NOT NULL))),
 			bad AS (
 				SELECT min(f.ended_at) AS at FROM jobs f, good
-				WHERE f.name = $2 AND f.base_of IS NOT NULL AND f.state = 'failed' AND f.ended_at > coalesce(good.at, '-infinity'))
+				WHERE f.name = $2 AND f.spec #>> '{source,project}' = $4 AND f.base_of IS NOT NULL AND f.state = 'failed' AND f.ended_at > coalesce(good.at, '-infinity'))
 			UPDATE jobs SET last_passed = good.at, red_since = coalesce(bad.at, (SELECT ended_at FROM jobs WHERE id = $3), now())
-			FROM good, bad WHERE jobs.id = $1`, failed.ID, failed.Name, by)
+			FROM good, bad WHERE jobs.id = $1`, failed.ID, failed.Name, by, projectOf(failed))
 	}
 	if err != nil {
 		return fmt.Errorf("evidence for job %d: %w", failed.ID, err)

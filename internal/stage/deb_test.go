@@ -167,4 +167,17 @@ func TestUninstallableDEB(t *testing.T) {
 	tr.edit(t, "debian/control", "libnothere (>= 1), ", "")
 	built = b.passes(b.build(tr))
 	b.failsWith(b.installs(tr, built), job.Finding{Message: "hello: post-installation script subprocess returned error exit status 3: the words are missing"})
+
+	// Once it is released nobody can upgrade from it, and what mends it does not wait for that.
+	delete(tr, "debian/hello.postinst")
+	next := b.passes(derived(b.build(tr), "2.10-1+sluice1~deb12"))
+	up := b.installs(tr, next, b.repository(job.Released, "released", 600, built))
+	up.Stage, up.Released = job.StageUpgrade, map[string]string{"hello": "2.10-1"}
+	if r := b.run(up); r.Outcome != job.NotApplicable || !strings.Contains(r.Cause, "hello 2.10-1, the released version, cannot be installed: ") {
+		t.Errorf("%s: %s", r.Outcome, r.Cause)
+	}
+	up.Released["hello-data"] = "2.10-1"
+	if r := b.passes(up); len(r.Findings) != 1 || r.Findings[0].Rule != "upgrade:released" || r.Findings[0].Severity != "warning" {
+		t.Errorf("findings %v", r.Findings)
+	}
 }

@@ -64,12 +64,19 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 		return err
 	}
 	var failed []job.Finding
+	var skipped error
+	done := 0
 	for _, p := range packages {
 		before := from(p)
 		if a.spec.Stage == job.StageUpgrade && before == "" {
 			continue
 		}
 		err := a.onePackage(ctx, layers, p, before)
+		if isNotApplicable(err) {
+			skipped = errors.Join(skipped, err)
+			continue
+		}
+		done++
 		if v, ok := asVerdict(err); ok {
 			failed = append(failed, v.Findings...)
 			continue
@@ -85,6 +92,9 @@ func (a *attempt) eachPackage(ctx context.Context, from func(tested) string) err
 	}
 	if len(failed) > 0 {
 		return fails(once(failed)...)
+	}
+	if done == 0 {
+		return skipped
 	}
 	return nil
 }
@@ -204,14 +214,14 @@ func (a *attempt) onePackage(ctx context.Context, layers []sandbox.Layer, p test
 	if before != "" {
 		a.log.Step("install " + p.name + " " + before + ", the released version")
 		if err := m.install(ctx, b, m.exact(p.name, before)); err != nil {
-			return a.notOurs(err)
+			return a.noStart(p.name, before, err)
 		}
 		if err := a.isInstalled(ctx, b, p.name, before); err != nil {
-			return a.notOurs(err)
+			return a.noStart(p.name, before, err)
 		}
 		a.log.Step("upgrade " + p.name)
-		if err := m.refresh(ctx, b, a.spec.Repositories); err != nil {
-			return a.foreign(ctx, err)
+		if err := a.addRepositories(ctx, b, clean); err != nil {
+			return err
 		}
 	} else {
 		a.log.Step("install " + p.name)
@@ -235,12 +245,33 @@ func (a *attempt) onePackage(ctx context.Context, layers []sandbox.Layer, p test
 	return a.leftovers(ctx, b, p, clean)
 }
 
-// notOurs: a released version that cannot be installed is no fault of the change.
-func (a *attempt) notOurs(err error) error {
-	if v, ok := asVerdict(err); ok {
-		return outside("the released version cannot be installed: %s", v.Cause)
+// addRepositories makes those of the change known to a box that began in the
+// world before it. What they bring along is nothing that a package left behind.
+func (a *attempt) addRepositories(ctx context.Context, b *sandbox.Box, clean map[string]bool) error {
+	before, err := a.snapshot(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := a.manager().refresh(ctx, b, a.spec.Repositories); err != nil {
+		return a.foreign(ctx, err)
+	}
+	after, err := a.snapshot(ctx, b)
+	for f := range after {
+		clean[f] = clean[f] || !before[f]
 	}
 	return err
+}
+
+// noStart: where the released version cannot be installed, nobody can upgrade
+// from it. That is no fault of the change, which may well be what mends it; so
+// it is no error either, which would keep that change from ever merging.
+func (a *attempt) noStart(name, version string, err error) error {
+	v, ok := asVerdict(err)
+	if !ok {
+		return err
+	}
+	a.warn("upgrade:released", "", "%s %s, the released version, cannot be installed, so there is nothing to upgrade from: %s", name, version, v.Cause)
+	return notApplicable("%s %s, the released version, cannot be installed: %s", name, version, cutText(v.Cause, 300))
 }
 
 // named makes sure that a failure's first finding names the package.

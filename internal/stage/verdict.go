@@ -32,6 +32,12 @@ func notApplicable(format string, args ...any) error {
 	return &verdict{Outcome: job.NotApplicable, Cause: fmt.Sprintf(format, args...)}
 }
 
+// isNotApplicable reports whether an error is such an end.
+func isNotApplicable(err error) bool {
+	var v *verdict
+	return errors.As(err, &v) && v.Outcome == job.NotApplicable
+}
+
 // fails ends a job with findings; the first is its cause.
 func fails(findings ...job.Finding) error {
 	v := &verdict{Outcome: job.Failed, Findings: findings}
