@@ -195,3 +195,25 @@ queues: [{name: main, window: {start: 5, ceiling: 7}}]
 		t.Errorf("window: %+v", w)
 	}
 }
+
+// A queue may have lanes and batches at once.
+func TestLanesWithBatches(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(docs, "examples", "site.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("{name: tools, per_branch: true}"), []byte("{name: tools, per_branch: true, lanes: true, batch: {size: 4}}"), 1)
+	site, _, err := config.Parse("site.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, ok := site.QueueNamed("tools@stable"); !ok || !q.Lanes || q.Batch.Size != 4 {
+		t.Errorf("the queue of a branch: %+v %v", q, ok)
+	}
+	if q, ok := site.QueueNamed("main"); !ok || q.Lanes || q.Batch.Size > 1 {
+		t.Errorf("another queue: %+v %v", q, ok)
+	}
+	if _, ok := site.QueueNamed("main@stable"); ok {
+		t.Error("a queue of all branches has none of one branch")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -121,6 +122,17 @@ func (s *Site) Queue(gerrit, project, branch string) (key string, queue Queue, o
 		key = fmt.Sprintf("%s@%s", queue.Name, branch)
 	}
 	return key, queue, true
+}
+
+// QueueNamed gives the queue of this key: its name, or with the branch behind it.
+func (s *Site) QueueNamed(key string) (Queue, bool) {
+	i := slices.IndexFunc(s.Queues, func(q Queue) bool {
+		return q.Name == key || q.PerBranch && strings.HasPrefix(key, q.Name+"@")
+	})
+	if i < 0 {
+		return Queue{}, false
+	}
+	return s.Queues[i], true
 }
 
 // DatabaseURL returns the address of the Postgres to use, "" for the embedded

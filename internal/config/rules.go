@@ -35,11 +35,6 @@ func (s *Site) rules() {
 			s.source.fail(fmt.Sprintf("queues[%d].window", i), "a window needs floor ≤ start ≤ ceiling; here they are %d, %d and %d", w.Floor, w.Start, w.Ceiling)
 		}
 	}
-	for i, q := range s.Queues {
-		if q.Lanes && q.Batch.Size > 1 {
-			s.source.fail(fmt.Sprintf("queues[%d].batch", i), "a queue with lanes has no batches: leave out lanes or batch")
-		}
-	}
 	for key, empty := range map[string]bool{"queues": len(s.Queues) == 0, "channels": len(s.Channels) == 0} {
 		if empty {
 			s.source.fail(key, "%s is empty; it must hold at least one, or be left out", key)

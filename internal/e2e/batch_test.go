@@ -79,3 +79,34 @@ func TestABatchWithACulprit(t *testing.T) {
 		}
 	}
 }
+
+// With lanes too, what stands on one another shares its system test, and what
+// nothing ahead can affect is tested and merges without waiting for that.
+func TestABatchIsOfOneLane(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{check: "none", gate: "build, publish, systest", window: withLanes, batch: ", batch: {size: 4}"})
+	script := filepath.Join(s.dir, "greet.sh")
+	write(t, script, "#!/bin/sh\ntrue\n")
+	s.opt.more = fmt.Sprintf("scenarios:\n  - {name: greet, nodes: [{name: one}], script: %s}\n", script)
+	s.project("liba")
+	s.project("other")
+	s.projectWith("app", dependsOn("app", "liba"))
+	s.serve()
+	release := s.worker.hold("build liba")
+	lib, app, other := s.good("liba"), s.good("app"), s.good("other")
+	for _, c := range []*testenv.Pushed{lib, app, other} {
+		s.g.Approve(t, c.Number)
+		s.inQueue(c)
+	}
+	s.merged(other)
+	release()
+	s.merged(lib, app)
+	s.empty()
+	var got []string
+	for _, r := range s.worker.runs(job.StageSystest, "greet") {
+		got = append(got, fmt.Sprintf("%s %s", one[string](s, `SELECT packages->0->>'package' FROM buildsets WHERE id = $1`, r.Buildset), r.Outcome))
+	}
+	if want := []string{"other passed", "app passed"}; !slices.Equal(got, want) {
+		t.Errorf("system tests: %v, want %v", got, want)
+	}
+}

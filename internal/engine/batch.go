@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"sluice/internal/config"
 	"sluice/internal/job"
@@ -13,12 +12,8 @@ import (
 
 // batchOf gives what the site says of batches in a queue.
 func (e *Engine) batchOf(queue string) config.Batch {
-	for _, c := range e.Site.Queues {
-		if c.Name == queue || c.PerBranch && strings.HasPrefix(queue, c.Name+"@") {
-			return c.Batch
-		}
-	}
-	return config.Batch{}
+	q, _ := e.Site.QueueNamed(queue)
+	return q.Batch
 }
 
 // deferred are the stages of a buildset that run once per batch.

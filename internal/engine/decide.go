@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -156,10 +155,8 @@ func (e *Engine) policy(q record.Queue) gate.Policy {
 			Evidence: e.Site.Pipelines.Check.Evidence, WholeTopics: true,
 		}
 	}
-	for _, c := range e.Site.Queues {
-		if c.Name == q.Name || c.PerBranch && strings.HasPrefix(q.Name, c.Name+"@") {
-			p.Start, p.Floor, p.Ceiling, p.Lanes, p.Batch = c.Window.Start, c.Window.Floor, c.Window.Ceiling, c.Lanes, c.Batch.Size
-		}
+	if c, known := e.Site.QueueNamed(q.Name); known {
+		p.Start, p.Floor, p.Ceiling, p.Lanes, p.Batch = c.Window.Start, c.Window.Floor, c.Window.Ceiling, c.Lanes, c.Batch.Size
 	}
 	return p
 }

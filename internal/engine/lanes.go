@@ -19,6 +19,7 @@ type laneBook struct {
 	mu       sync.Mutex // guards what follows
 	rows     map[gate.ChangeID]record.Closure
 	made     map[string]bool // names that a change or a released package is known to make
+	changed  map[string]bool // those of them that a change makes
 	released map[int64]map[string][]string
 	closures map[gate.ChangeID]closed
 }
@@ -49,6 +50,11 @@ func (e *Engine) closures(ctx context.Context, q record.Queue, p gate.Policy, ch
 	}
 	for _, it := range q.State.Items {
 		want(it.Changes)
+		want(it.Before)
+	}
+	for _, o := range q.State.Owed {
+		want(o.Changes)
+		want(o.Before)
 	}
 	for _, l := range q.State.Landed {
 		want(l.Changes)
@@ -63,7 +69,7 @@ func (e *Engine) closures(ctx context.Context, q record.Queue, p gate.Policy, ch
 	if err := e.readClosures(ctx, wanted); err != nil {
 		return nil, fmt.Errorf("closures of queue %s: %w", q.Name, err)
 	}
-	state = fmt.Sprintf("%s %d", state, len(b.made))
+	state = fmt.Sprintf("%s %d %d", state, len(b.made), len(b.changed))
 	out := make(map[gate.ChangeID]gate.Closure, len(wanted))
 	for id, patchSet := range wanted {
 		row, known := b.rows[id]
@@ -105,14 +111,14 @@ func (e *Engine) readClosures(ctx context.Context, wanted map[gate.ChangeID]int)
 	for _, r := range rows {
 		b.rows[r.Change] = r
 		for _, name := range r.Provides {
-			b.made[name] = true
+			b.made[name], b.changed[name] = true, true
 		}
 	}
 	return err
 }
 
 // reach follows names to all that the packages of these names ask for, and
-// keeps those that somebody is known to make: no other joins anything.
+// keeps those that a change is known to make: no other joins anything.
 func (b *laneBook) reach(needs, provides []string, graph []map[string][]string) []string {
 	seen := map[string]bool{}
 	var out []string
@@ -124,7 +130,7 @@ func (b *laneBook) reach(needs, provides []string, graph []map[string][]string) 
 			continue
 		}
 		seen[name] = true
-		if !slices.Contains(provides, name) {
+		if b.changed[name] && !slices.Contains(provides, name) {
 			out = append(out, name)
 		}
 		for _, g := range graph {
@@ -140,7 +146,7 @@ func (b *laneBook) reach(needs, provides []string, graph []map[string][]string) 
 func (e *Engine) graph(ctx context.Context) ([]map[string][]string, string, error) {
 	b := &e.lanes
 	if b.rows == nil {
-		b.rows, b.made, b.closures = map[gate.ChangeID]record.Closure{}, map[string]bool{}, map[gate.ChangeID]closed{}
+		b.rows, b.made, b.changed, b.closures = map[gate.ChangeID]record.Closure{}, map[string]bool{}, map[string]bool{}, map[gate.ChangeID]closed{}
 		b.released = map[int64]map[string][]string{}
 	}
 	unpublished, err := e.Store.Unpublished(ctx) // before the publications: what is published in between is then in both

@@ -87,7 +87,7 @@ func open(k *known) map[gate.ChangeID]gate.Change {
 }
 
 // A closure goes through what is released, and what has landed and is not yet:
-// it keeps what somebody makes.
+// it keeps what a change makes.
 func TestClosures(t *testing.T) {
 	k := &known{publication: 1, asks: map[string][]string{"libb": {"libc", "libc6"}, "libc": {"libd"}}, rows: []record.Closure{
 		row(1, "app", "libb"), row(2, "libd", "libc6"), row(3, "plain", "libc6"), row(4, "fresh", "late"),
@@ -109,7 +109,7 @@ func TestClosures(t *testing.T) {
 			t.Errorf("%d reads %q, want %q", n, got, want)
 		}
 	}
-	needs(1, "libb", "libc", "libd")
+	needs(1, "libd")
 	needs(3)
 	needs(4)
 	if k.read != 4 || k.looked != 1 {
@@ -118,11 +118,13 @@ func TestClosures(t *testing.T) {
 
 	k.rows = append(k.rows, row(5, "late", "libb")) // it has landed, and is not yet published
 	k.unpublished = []record.Buildset{{ID: 9, Changes: []gate.Ref{{ID: "g~5", PatchSet: 1}}}}
-	needs(4, "late", "libb", "libc", "libd")
+	needs(4, "late", "libd")
 
 	k.rows[2].Needs, k.rows[2].Revision = []string{"juno/d libd"}, 20 // widened
 	needs(3, "libd")
 	k.publication, k.asks = 2, map[string][]string{"libb": {"libc6"}}
+	needs(1)
+	k.rows = append(k.rows, row(6, "libb", "libc6"))
 	needs(1, "libb")
 
 	changes := open(k)

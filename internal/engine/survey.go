@@ -20,9 +20,8 @@ import (
 
 // inLanes reports whether a queue has lanes.
 func (e *Engine) inLanes(queue string) bool {
-	return slices.ContainsFunc(e.Site.Queues, func(q config.Queue) bool {
-		return q.Lanes && (q.Name == queue || q.PerBranch && strings.HasPrefix(queue, q.Name+"@"))
-	})
+	q, _ := e.Site.QueueNamed(queue)
+	return q.Lanes
 }
 
 // survey finds out what a change of a queue with lanes makes and reads, from the

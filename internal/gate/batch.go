@@ -15,29 +15,38 @@ type Owed struct {
 	Item     ItemID   `json:"item"`
 	Changes  []Ref    `json:"changes"`
 	Buildset Buildset `json:"buildset"`
-	// Items are those that landed on that run, in order.
-	Items []ItemID `json:"items"`
+	// Items are those that landed on that run, in order; Before are the changes of
+	// all of them but Item.
+	Items  []ItemID `json:"items"`
+	Before []Ref    `json:"before,omitempty"`
+}
+
+// spans are the changes by which what has landed of a batch touches others.
+func (o Owed) spans() []Ref { return append(slices.Clip(o.Before), o.Changes...) }
+
+// spans are the changes by which an item touches others: its own and, of what has
+// landed of a batch, all of that.
+func (it *Item) spans() []Ref {
+	if len(it.Before) == 0 {
+		return it.Changes
+	}
+	return append(slices.Clip(it.Before), it.Changes...)
 }
 
 // batch asks for the dear stages of those batches whose first item is built and
 // has nothing unmerged under it.
-func (d *decider) batch() {
+func (d *decider) batch(l lanes) {
 	if d.s.Paused != nil {
 		return
 	}
-	for i := range d.s.Items {
-		it := d.s.Items[i]
+	b := batches{decider: d, lanes: l}
+	for i, it := range d.s.Items {
 		if it.Verify {
 			d.batchVerified(it)
-			continue
-		}
-		if d.begins(it) {
-			if last, members := d.nextRun(i); last != nil {
+		} else if at := l.holder(i); (at < 0 || at == i) && d.begins(it) {
+			if last, members := b.next(i); last != nil {
 				d.runDeferred(last, members)
 			}
-		}
-		if d.holds(it) {
-			return
 		}
 	}
 }
@@ -63,9 +72,18 @@ func (d *decider) batchVerified(it *Item) {
 	}
 }
 
-// nextRun gives the item on which the dear stages of a batch are to run next and
+// batches finds the batches of a queue as it is.
+type batches struct {
+	*decider
+	lanes
+	// on are those that stand behind an item and nothing unmerged further back, by
+	// their places, in order; nil until somebody asks.
+	on map[ItemID][]int
+}
+
+// next gives the item on which the dear stages of a batch are to run next and
 // the members that it stands for; nil while that is not known, or nothing is left.
-func (d *decider) nextRun(i int) (last *Item, members []ItemID) {
+func (d *batches) next(i int) (last *Item, members []ItemID) {
 	chain := d.chain(i)
 	proven, failed, ok := d.known(chain)
 	switch {
@@ -94,14 +112,12 @@ func (d *decider) nextRun(i int) (last *Item, members []ItemID) {
 // gather counts the items of a chain that make a batch: at most as many as the
 // policy says, all active, all built. whole is false while one of them is still
 // being tested.
-func (d *decider) gather(chain []*Item) (n int, whole bool) {
-	end := len(d.s.Items)
-	for i := d.at(chain[0].ID) + 1; i < end; i++ {
-		if d.holds(d.s.Items[i]) { // nobody lands past it
-			end = i
+func (d *batches) gather(chain []*Item) (n int, whole bool) {
+	first := d.at(chain[0].ID)
+	for n < min(len(chain), d.batchSize()) && !chain[n].FellOut {
+		if n > 0 && d.holder(d.at(chain[n].ID)) > first { // nobody lands past it
+			return n, true
 		}
-	}
-	for n < min(len(chain), d.batchSize()) && d.at(chain[n].ID) < end && !chain[n].FellOut {
 		switch d.verdict(chain[n]).outcome {
 		case testing:
 			return n, false
@@ -114,14 +130,8 @@ func (d *decider) gather(chain []*Item) (n int, whole bool) {
 	return n, true
 }
 
-// batchSize is how many items share a run at most. In a queue with lanes each has
-// its own: what a run on one lane proves is not held against what lands beside it.
-func (d *decider) batchSize() int {
-	if d.inLanes() {
-		return 1
-	}
-	return max(1, d.f.Policy.Batch)
-}
+// batchSize is how many items share a run at most.
+func (d *decider) batchSize() int { return max(1, d.f.Policy.Batch) }
 
 func ids(items []*Item) []ItemID {
 	var out []ItemID
@@ -132,18 +142,56 @@ func ids(items []*Item) []ItemID {
 }
 
 // chain lists the items from this one on that each stand directly on the one
-// before, all good: public ones on a public one (G25).
-func (d *decider) chain(i int) []*Item {
+// before, and on nothing unmerged but those, all good: public ones on a public
+// one (G25). So they are of one lane. Where several stand on one, the chain goes on
+// with the one that was run with the first already, else with the first of them.
+func (d *batches) chain(i int) []*Item {
 	first := d.s.Items[i]
 	chain, stack := []*Item{first}, []ItemID{first.ID}
-	for _, it := range d.s.Items[i+1:] {
-		if it.Buildset == nil || it.Verify || !slices.Equal(d.unlanded(it), stack) ||
-			d.restricted(it) != d.restricted(first) || !it.trusted(d.verdict(it)) {
-			continue
+	for {
+		var next *Item
+		for _, at := range d.standingOn(stack[len(stack)-1]) {
+			it := d.s.Items[at]
+			if !slices.Equal(d.unlanded(it), stack) || d.restricted(it) != d.restricted(first) || !it.trusted(d.verdict(it)) {
+				continue
+			}
+			if next == nil || !d.together(next.ID, first.ID) && d.together(it.ID, first.ID) {
+				next = it
+			}
 		}
-		chain, stack = append(chain, it), append(stack, it.ID)
+		if next == nil {
+			return chain
+		}
+		chain, stack = append(chain, next), append(stack, next.ID)
 	}
-	return chain
+}
+
+// together says that the dear stages of two items were asked for as one.
+func (d *decider) together(a, b ItemID) bool {
+	return slices.ContainsFunc(d.runs, func(on ItemID) bool {
+		members := d.item(on).attemptOr().Batch
+		return slices.Contains(members, a) && slices.Contains(members, b)
+	})
+}
+
+// standingOn gives the places of those that stand behind an item and nothing
+// unmerged further back.
+func (d *batches) standingOn(id ItemID) []int {
+	if d.on == nil {
+		d.on = map[ItemID][]int{}
+		for i, it := range d.s.Items {
+			if it.Buildset == nil || it.Verify {
+				continue
+			}
+			for _, under := range slices.Backward(it.Buildset.Stack) {
+				if d.at(under) >= 0 {
+					d.on[under] = append(d.on[under], i)
+					break
+				}
+			}
+		}
+	}
+	return d.on[id]
 }
 
 // known sums up the runs on a chain: the length of the longest prefix that
@@ -171,6 +219,7 @@ func (d *decider) known(chain []*Item) (proven, failed int, ok bool) {
 func (d *decider) runDeferred(it *Item, members []ItemID) {
 	it = d.edit(it)
 	it.Buildset.Batch = slices.Clone(members)
+	d.runs = append(d.runs, it.ID)
 	d.emit(Effect{
 		Kind: RunDeferred, Item: it.ID, Buildset: it.Buildset.ID, Changes: it.Changes, StackItems: it.Buildset.Batch,
 	})
@@ -209,8 +258,9 @@ func (it *Item) attemptOr() Buildset {
 
 // cover is the item whose passed run has covered another one, nil when there is none.
 func (d *decider) cover(id ItemID) *Item {
-	for _, it := range d.s.Items {
-		if b := it.Buildset; b != nil && !it.Verify && slices.Contains(b.Batch, id) && d.verdict(it).outcome == passed {
+	for _, on := range d.runs {
+		it := d.item(on)
+		if slices.Contains(it.attemptOr().Batch, id) && !it.Verify && d.verdict(it).outcome == passed {
 			return it
 		}
 	}
@@ -229,7 +279,7 @@ func (d *decider) covered(it *Item) bool {
 }
 
 // owe notes that an item has landed with its batch, or that the batch is complete.
-func (d *decider) owe(it *Item) {
+func (d *decider) owe(it *Item, with []ItemID) {
 	b := it.Buildset
 	if b == nil || b.Batch == nil && !d.f.Buildsets[b.ID].Deferred {
 		return
@@ -237,8 +287,8 @@ func (d *decider) owe(it *Item) {
 	var rest []Owed
 	o := Owed{Item: it.ID, Changes: it.Changes, Buildset: *b}
 	for _, was := range d.s.Owed {
-		if slices.Contains(b.Stack, was.Item) { // of the same batch
-			o.Items = append(o.Items, was.Items...)
+		if slices.Contains(with, was.Item) {
+			o.Items, o.Before = append(o.Items, was.Items...), append(o.Before, was.spans()...)
 		} else {
 			rest = append(rest, was)
 		}
@@ -264,19 +314,18 @@ func (d *decider) redeem() {
 			d.s.Owed = nil
 		}
 		it := d.admit(o.Changes)
-		it.Verify, it.Part, it.Attempts, it.Buildset = true, o.Items, 1, new(o.Buildset)
+		it.Verify, it.Part, it.Before, it.Attempts, it.Buildset = true, o.Items, o.Before, 1, new(o.Buildset)
 		it.Buildset.Overtaken = true // nothing lands on it any more
 		d.tell(it, Report{Kind: ReportPartial, Reason: "what has landed is tested by itself"})
 		d.toFront([]ItemID{it.ID})
 	}
 }
 
-// belongs says that an item may land now, as far as unfinished batches are
-// concerned: those that belong to one come first.
-func (d *decider) belongs(it *Item) bool {
-	return len(d.s.Owed) == 0 || slices.ContainsFunc(d.s.Owed, func(o Owed) bool {
-		p := d.cover(o.Item)
-		return p != nil && slices.Contains(p.Buildset.Batch, it.ID)
+// belongs says that an item may land now, as far as the unfinished batches of its
+// lane are concerned: those that belong to one come first.
+func (d *decider) belongs(it *Item, owed []Owed) bool {
+	return len(owed) == 0 || slices.ContainsFunc(owed, func(o Owed) bool {
+		return slices.Contains(d.cover(o.Item).attemptOr().Batch, it.ID)
 	})
 }
 

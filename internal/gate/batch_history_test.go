@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -12,19 +13,34 @@ import (
 // TestHistoriesOfBatches plays histories in which little but the batches is in the
 // way: long runs of items that are built, culprits, and what people do meanwhile.
 func TestHistoriesOfBatches(t *testing.T) {
+	for name, lanes := range map[string]bool{"one lane": false, "lanes": true} {
+		t.Run(name, func(t *testing.T) { historiesOfBatches(t, lanes) })
+	}
+}
+
+func historiesOfBatches(t *testing.T, lanes bool) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{world: newWorld(rt), rt: rt, oneLane: true}
+		if p.policy.Lanes = lanes; lanes {
+			p.projects = 6
+		}
 		p.setUp(rapid.IntRange(4, 10).Draw(rt, "changes"))
 		p.policy.Batch, p.policy.Start, p.policy.Floor, p.policy.Ceiling = rapid.IntRange(2, 8).Draw(rt, "size"), 8, 4, 12
 		p.policy.Observe, p.policy.WholeTopics = false, false
+		apart := rapid.IntRange(2, 3).Draw(rt, "apart")
 		clear(p.clash)
 		clear(p.spoil)
 		clear(p.broken)
-		for id, c := range p.truth {
+		for i := 1; i <= len(p.truth); i++ {
+			id, c := cid(i), p.truth[cid(i)]
 			c.Queue, c.Restricted = "main", c.Restricted && c.Number == 3
 			p.fails[id] = p.fails[id] && c.Number%4 == 0
 			p.dear[id] = p.dear[id] || c.Number%3 > 0
 			p.approve(id)
+			if lanes && rapid.IntRange(1, 4).Draw(rt, "joins") > 1 { // in two lanes, or three, until something joins them
+				c := gate.Closure{Provides: []string{fmt.Sprint("lane ", c.Number%apart)}}
+				p.closures[id], p.declared[id], p.seen[id] = c, c, c
+			}
 		}
 		p.readAll()
 		p.decide()

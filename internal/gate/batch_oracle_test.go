@@ -49,7 +49,7 @@ func (w *world) runs() (all []*build) {
 }
 
 // proof is a run that passed, covers the item, and of whose stack exactly what is
-// before the item has landed since; in lanes, beside what does not touch it.
+// before the item has landed since; in lanes, beside what touches nothing of the rest.
 func (w *world) proof(id gate.ItemID) *build {
 	for _, p := range w.runs() {
 		if p.passed() && slices.Contains(p.members, id) && w.next(p) == id {
@@ -65,14 +65,25 @@ func (w *world) next(p *build) gate.ItemID {
 	since := w.landed[p.after:]
 	order := append(slices.Clone(p.effect.StackItems), p.effect.Item)
 	for i, id := range order {
-		if !slices.Contains(since, id) {
-			if !w.policy.Lanes && !slices.Equal(since, order[:i]) {
-				return 0
-			}
-			return id
+		if slices.Contains(since, id) {
+			continue
 		}
+		if !w.policy.Lanes && !slices.Equal(since, order[:i]) || w.policy.Lanes && w.disturbed(since, order) {
+			return 0
+		}
+		return id
 	}
 	return 0
+}
+
+// disturbed says that something of another order has landed that touches what has
+// not landed of an order.
+func (w *world) disturbed(since, order []gate.ItemID) bool {
+	return slices.ContainsFunc(since, func(landed gate.ItemID) bool {
+		return !slices.Contains(order, landed) && slices.ContainsFunc(w.unlanded(order), func(id gate.ItemID) bool {
+			return w.touches(w.items[landed].changes, w.items[id].changes)
+		})
+	})
 }
 
 // recordBatchSubmit: with its batch an item lands on a run that tested exactly
@@ -87,7 +98,7 @@ func (w *world) recordBatchSubmit(e gate.Effect) {
 		}
 		b.with = p.members
 	}
-	due := slices.DeleteFunc(slices.Clone(w.debts), func(d *debt) bool { return w.policy.Lanes && w.redeems(d) }) // that holds up its lane alone
+	due := w.due(e.Item)
 	if len(due) > 0 && !slices.ContainsFunc(due, func(d *debt) bool { return slices.Contains(b.with, d.item) || slices.Contains(b.members, d.item) }) {
 		w.fail("submits %v before the rest of the batch of item %d, or a test of what landed of it", numbers(e.Changes), due[0].item)
 	}
@@ -102,7 +113,7 @@ func (w *world) recordBatchLanded(e gate.Effect) {
 	}
 	d := &debt{item: e.Item}
 	w.debts = slices.DeleteFunc(w.debts, func(was *debt) bool {
-		same := slices.Contains(b.effect.StackItems, was.item)
+		same := slices.Contains(b.with, was.item) || slices.Contains(b.members, was.item)
 		if same {
 			d.all = append(d.all, was.all...)
 		}
@@ -236,31 +247,54 @@ func (w *world) recordSeries(b *build) {
 // recordBegin: a batch begins when its first item is not about to land anyway, and
 // whoever could still belong to it has been waited for.
 func (w *world) recordBegin(b *build) {
-	if w.policy.Lanes { // whom an item would stand behind is for the lanes to say
+	o := w.oracle(w.facts())
+	last := o.at[b.effect.Item]
+	if slices.ContainsFunc(b.members, func(id gate.ItemID) bool { return w.state.Items[o.at[id]].Submit != nil }) {
+		w.fail("a batch of %v begins while one of it is being submitted", b.members)
+	}
+	chain := o.chain(o.at[b.members[0]], b)
+	if n := len(b.members); n > len(chain) || !slices.Equal(chain[:n], b.members) {
+		w.fail("a batch of %v begins, and what stands directly on one another is %v", b.members, chain)
+	}
+	if len(b.members) >= w.batchSize() || len(b.members) == len(chain) || o.patient(last) {
 		return
 	}
-	next := append(slices.Clone(w.landed[b.after:]), b.members...)
-	for i, it := range w.state.Items {
-		if it.Submit != nil && slices.Contains(b.members, it.ID) {
-			w.fail("a batch of %v begins while item %d is being submitted", b.members, it.ID)
-		}
-		if it.Rebases >= 3 && len(it.Red) == 0 {
-			return
-		}
-		if it.Buildset == nil || it.Verify || len(b.members) >= w.batchSize() {
-			continue
-		}
-		other := w.builds[it.Buildset.ID]
-		o := oracle{w: w, f: w.facts()}
-		if it.FellOut || o.doubted(it) {
-			continue
-		}
-		same := o.secret(i) == slices.ContainsFunc(b.effect.Changes, func(r gate.Ref) bool { return o.f.Changes[r.ID].Restricted })
-		if same && slices.Equal(it.Buildset.Stack, next[len(next)-min(len(next), len(it.Buildset.Stack)):]) && len(it.Buildset.Stack) >= len(b.members) &&
-			!other.bad() && !other.built() && !other.passed() && other.conflict == nil && other.broken == "" {
-			w.fail("a batch of %v begins without item %d, which is being tested", b.members, it.ID)
-		}
+	next := w.state.Items[o.at[chain[len(b.members)]]]
+	if other := w.builds[next.Buildset.ID]; !next.FellOut && !other.built() && !other.passed() {
+		w.fail("a batch of %v begins without item %d, which is being tested", b.members, next.ID)
 	}
+}
+
+// chain lists the good items from one on that each stand behind all of the list,
+// and nothing else unmerged. In lanes several may: one that a run other than this
+// has shared with the first goes before the others, then the first of them.
+func (o oracle) chain(i int, but *build) []gate.ItemID {
+	s := o.w.state
+	chain := []gate.ItemID{s.Items[i].ID}
+	for {
+		var next []gate.ItemID
+		for j, it := range s.Items {
+			if it.Buildset != nil && !it.Verify && !o.fails(it) && !o.doubted(it) && o.secret(i) == o.secret(j) && slices.Equal(o.left(it), chain) {
+				next = append(next, it.ID)
+			}
+		}
+		if len(next) == 0 {
+			return chain
+		}
+		ran := slices.IndexFunc(next, func(id gate.ItemID) bool {
+			return slices.ContainsFunc(o.w.runs(), func(r *build) bool {
+				return r != but && slices.Contains(r.members, chain[0]) && slices.Contains(r.members, id)
+			})
+		})
+		chain = append(chain, next[max(ran, 0)])
+	}
+}
+
+// patient says that one was passed by too often which may hold up a place's lane (G25).
+func (o oracle) patient(i int) bool {
+	return slices.ContainsFunc(o.lane(i, len(o.w.state.Items)-1), func(j int) bool {
+		return o.w.state.Items[j].Rebases >= 3 && len(o.w.state.Items[j].Red) == 0
+	})
 }
 
 // suspect says that an item's run failed, and it is not known that it is to blame:
@@ -281,11 +315,11 @@ func (o oracle) suspect(it *gate.Item) bool {
 // batches: no batch stands still.
 func (o oracle) batches() {
 	s := o.w.state
-	if s.Paused != nil || slices.ContainsFunc(s.Items, func(it *gate.Item) bool { return it.Rebases >= 3 && len(it.Red) == 0 }) {
+	if s.Paused != nil {
 		return
 	}
 	for i, it := range s.Items {
-		if it.Buildset == nil || it.Submit != nil || !o.active(i) {
+		if it.Buildset == nil || it.Submit != nil || !o.active(i) || o.patient(i) {
 			continue
 		}
 		b := o.w.builds[it.Buildset.ID]
@@ -301,13 +335,10 @@ func (o oracle) batches() {
 // batch looks at the one that begins with an item.
 func (o oracle) batch(i int) {
 	s := o.w.state
-	var chain []gate.ItemID
+	chain := o.chain(i, nil)
 	var attempts []*build
-	for j, it := range s.Items[i:] {
-		if it.Buildset == nil || it.Verify || o.fails(it) || j > 0 && o.doubted(it) || o.secret(i) != o.secret(i+j) || !slices.Equal(o.left(it), chain) {
-			continue
-		}
-		chain, attempts = append(chain, it.ID), append(attempts, o.w.builds[it.Buildset.ID])
+	for _, id := range chain {
+		attempts = append(attempts, o.w.builds[s.Items[o.at[id]].Buildset.ID])
 	}
 	proven, failed := 0, 0
 	for n, b := range attempts {
@@ -338,15 +369,44 @@ func (o oracle) batch(i int) {
 	o.w.fail("the batch of item %d, %v, is built and does not run", chain[0], chain)
 }
 
-// noneDue says that no batch is midway: nobody waits for one to be complete.
-func (w *world) noneDue() bool {
-	return !slices.ContainsFunc(w.debts, func(d *debt) bool { return !w.policy.Lanes || !w.redeems(d) })
+// due are the debts that an item waits for: all, or those of its lane. One that is
+// being tested by itself holds up its lane as what has merged past the gate does.
+func (w *world) due(id gate.ItemID) []*debt {
+	if !w.policy.Lanes || len(w.debts) == 0 {
+		return w.debts
+	}
+	o := w.oracle(w.facts())
+	lane := o.lane(o.at[id], len(w.state.Items)-1)
+	return slices.DeleteFunc(slices.Clone(w.debts), func(d *debt) bool {
+		return w.redeems(d) || !slices.ContainsFunc(lane, func(j int) bool { return o.inDebt(j, d) })
+	})
 }
 
-// batchSize: in lanes each item has its own run.
-func (w *world) batchSize() int {
-	if w.policy.Lanes {
-		return 1
-	}
-	return max(1, w.policy.Batch)
+// inDebt says that a place is of the lane of what has landed of a batch: the two
+// touch, or it is one of the batch.
+func (o oracle) inDebt(i int, d *debt) bool {
+	mate := slices.ContainsFunc(o.w.runs(), func(p *build) bool {
+		return p.passed() && slices.Contains(p.members, d.item) && slices.Contains(p.members, o.w.state.Items[i].ID)
+	})
+	return mate || o.meets(o.w.changes(d.all), i)
 }
+
+// changes are those of some items.
+func (w *world) changes(ids []gate.ItemID) (all []gate.Ref) {
+	for _, id := range ids {
+		all = append(all, w.items[id].changes...)
+	}
+	return all
+}
+
+// meets says that what has landed touches what stands at a place.
+func (o oracle) meets(landed []gate.Ref, i int) bool {
+	it := o.w.state.Items[i]
+	spans := append(o.w.changes(it.Part), it.Changes...)
+	return slices.ContainsFunc(landed, func(a gate.Ref) bool {
+		return slices.ContainsFunc(spans, func(b gate.Ref) bool { return touch(o.w.seen, a, b) }) ||
+			slices.ContainsFunc(it.Changes, func(b gate.Ref) bool { return o.w.needsOther(b, a) })
+	})
+}
+
+func (w *world) batchSize() int { return max(1, w.policy.Batch) }

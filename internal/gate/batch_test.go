@@ -236,6 +236,78 @@ func TestARestrictedItemIsInNoBatchOfPublicOnes(t *testing.T) {
 	s.runsWere([]int{1, 3})
 }
 
+// abreast sets a scene of batches in lanes: each change is of the lane that it is given.
+func abreast(t *testing.T, size int, lanes ...string) *scene {
+	s := laned(t, len(lanes))
+	s.policy.Batch = size
+	for i, lane := range lanes {
+		s.makes(i+1, lane)
+		s.dear[cid(i+1)] = true
+	}
+	return s
+}
+
+func TestABatchIsOfOneLaneAndWaitsForNoOther(t *testing.T) {
+	s := abreast(t, 3, "a", "b", "a", "b", "a", "b")
+	s.culprit[cid(4)] = true
+	s.step()
+	s.ready(2, 4, 6)
+	s.end(6)
+	s.runsWere([]int{2, 4, 6}, []int{2})
+	s.says(4, "built, waits for its batch")
+	s.ready(1, 3, 5)
+	s.end(5)
+	s.want("merged", s.merged(), 1, 3, 5)
+	s.end(2)
+	s.want("merged", s.merged(), 1, 3, 5, 2)
+	s.end(4)
+	s.told(4, gate.ReportFailed, "systest failed")
+	s.ready(6)
+	s.end(6)
+	s.want("merged", s.merged(), 1, 3, 5, 2, 6)
+	s.runsWere([]int{2, 4, 6}, []int{2}, []int{1, 3, 5}, []int{2, 4}, []int{6})
+}
+
+// A build widens a closure: the batch of the one lane goes behind that of the other.
+func TestABatchWhoseLaneIsJoined(t *testing.T) {
+	s := abreast(t, 2, "a", "a", "b", "b")
+	s.closures[cid(3)] = gate.Closure{Provides: []string{"a", "b"}}
+	s.step()
+	s.want("4 stands behind", s.behind(4), 3)
+	s.ready(1, 2)
+	s.ready(3)
+	s.want("4 stands behind", s.behind(4), 1, 2, 3)
+	s.ready(3, 4)
+	s.runsWere([]int{1, 2})
+	s.end(2)
+	s.runsWere([]int{1, 2}, []int{3, 4})
+	s.end(4)
+	s.want("merged", s.merged(), 1, 2, 3, 4)
+}
+
+// What landed of a batch and is tested by itself holds up all that it touches,
+// and no other lane.
+func TestARefusalMidwayHoldsUpItsLane(t *testing.T) {
+	s := abreast(t, 3, "a", "b", "c", "d", "d")
+	s.makes(2, "b", "a")
+	s.makes(3, "c", "a")
+	s.refuse[cid(2)] = 1
+	s.step()
+	s.ready(1, 2, 3)
+	s.runsWere([]int{1, 2})
+	s.end(2)
+	s.told(2, gate.ReportRefused, "no permission")
+	s.runsWere([]int{1, 2}, []int{3}, []int{1})
+	s.ready(4, 5)
+	s.end(5)
+	s.end(3)
+	s.want("merged", s.merged(), 1, 4, 5)
+	s.says(3, "waits for #1 ahead")
+	s.end(1)
+	s.told(1, gate.ReportPartial, "passes by itself")
+	s.want("merged", s.merged(), 1, 4, 5, 3)
+}
+
 // A dear stage on one worker: with batches it is waited for once.
 func TestABatchInASimulation(t *testing.T) {
 	s, f := approved(4)
@@ -248,4 +320,24 @@ func TestABatchInASimulation(t *testing.T) {
 	if got.Merged != 4 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// A queue whose items are built goes on with its batch.
+func TestABatchUnderWayInASimulation(t *testing.T) {
+	s, f := approved(2)
+	f.Policy.Batch, f.Buildsets = 2, map[gate.BuildsetID]gate.BuildsetFacts{}
+	s, effects := gate.Decide(s, f)
+	m := gate.Model{Tasks: map[gate.ItemID][]gate.Task{}, Submit: gate.Times{2 * time.Second}}
+	for _, e := range effects {
+		if e.Kind == gate.Prepare {
+			m.Tasks[e.Item] = []gate.Task{{Name: "build", Voting: true}, {Name: "systest", Voting: true, Rank: 2, Batch: true, Takes: gate.Times{time.Hour}}}
+			f.Buildsets[e.Buildset] = gate.BuildsetFacts{Prepared: true, Deferred: true, Jobs: []gate.Job{{Name: "build", Voting: true, State: gate.JobPassed}}}
+		}
+	}
+	near(t, "built", gate.Simulate(gate.Simulation{State: s, Facts: f, Model: m}).Lasted, time.Hour+4*time.Second)
+	s, effects = gate.Decide(s, f)
+	if len(effects) != 1 || effects[0].Kind != gate.RunDeferred {
+		t.Fatalf("decided %s", encode(effects))
+	}
+	near(t, "asked for", gate.Simulate(gate.Simulation{State: s, Facts: f, Model: m}).Lasted, time.Hour+4*time.Second)
 }

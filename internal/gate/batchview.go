@@ -21,8 +21,9 @@ func (v *view) inBatch(it *Item, told verdict) (word string, ok bool) {
 
 // sharedRun is the item on which the dear stages run for this one now.
 func (v *view) sharedRun(id ItemID) *Item {
-	for _, it := range v.s.Items {
-		if it.Buildset == nil || !slices.Contains(it.Buildset.Batch, id) {
+	for _, on := range v.runs {
+		it := v.item(on)
+		if !slices.Contains(it.attemptOr().Batch, id) {
 			continue
 		}
 		if o := v.verdict(it).outcome; o == testing || o == built {
@@ -52,7 +53,8 @@ func (e explainer) explainBatch(it *Item, r Reason) Reason {
 		r.Children = []Reason{{Who: byAdmin, Text: "the queue was paused by " + e.s.Paused.by()}}
 		return r
 	}
-	for _, on := range e.chain(e.at(first.ID)) {
+	batches := batches{decider: e.decider, lanes: e.lane}
+	for _, on := range batches.chain(e.at(first.ID)) {
 		if on.ID != it.ID && e.verdict(on).outcome == testing && len(r.Children) < e.batchSize() {
 			r.Children = append(r.Children, e.brief(on))
 		}

@@ -35,12 +35,13 @@ func Decide(state State, facts Facts) (State, []Effect) {
 			if d.reshaped { // first whoever leaves, then what is started for those who stay
 				continue
 			}
+			d.relaned = false
 			l := d.lanes()
 			d.restack(l)
-			if d.changed {
+			if d.relaned {
 				l = d.lanes()
 			}
-			d.batch()
+			d.batch(l)
 			d.submit(l)
 		}
 		if !d.changed {
@@ -68,10 +69,23 @@ type decider struct {
 	stale bool // index has to be made anew
 	// Held, Done, Forced and Red have been copied.
 	ownHeld, ownDone, ownForced, mineRed bool
+	// runs are the items on which dear stages were asked for, among them all those
+	// that stand in the queue.
+	runs    []ItemID
+	numbers numbers
 	// topics are the open changes of each topic, where whole topics are submitted.
 	topics map[string][]ChangeID
 	// left remembers why a change left in this decision, for its dependants' reports.
 	left map[ChangeID]string
+	// relaned: what lanes are made of, or who takes room in them, is different.
+	relaned bool
+	// What judge and enter need not find again: who needs what, which changes have
+	// left since, and which stand outside.
+	judgedAll, enteredAll bool
+
+	ties    []tie
+	gone    map[ChangeID]bool
+	outside []ChangeID
 }
 
 func newDecider(state State, facts Facts) *decider {
@@ -81,12 +95,16 @@ func newDecider(state State, facts Facts) *decider {
 		mine:  map[ItemID]bool{},
 		place: make(map[ChangeID]ItemID, len(state.Items)),
 		left:  map[ChangeID]string{},
+		gone:  map[ChangeID]bool{},
 		stale: true, reshaped: true,
 	}
 	d.s.Items = slices.Clone(state.Items)
 	for _, it := range d.s.Items {
 		for _, c := range it.Changes {
 			d.place[c.ID] = it.ID
+		}
+		if it.Buildset != nil && it.Buildset.Batch != nil {
+			d.runs = append(d.runs, it.ID)
 		}
 	}
 	d.s.NextItem = max(d.s.NextItem, 1)

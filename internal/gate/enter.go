@@ -11,12 +11,10 @@ import (
 // need each other in a circle enter as one item (G3).
 func (d *decider) enter() {
 	var ready []*Change
-	for id, c := range d.f.Changes {
-		if c.Status != Open || c.Queue != d.s.Queue {
-			continue
-		}
-		if _, in := d.place[id]; !in && d.may(&c) {
-			ready = append(ready, new(c))
+	for _, id := range d.beyond() {
+		c := d.f.Changes[id]
+		if _, in := d.place[id]; !in && c.Status == Open && c.Queue == d.s.Queue && d.may(&c) {
+			ready = append(ready, &c)
 		}
 	}
 	slices.SortFunc(ready, func(a, b *Change) int {
@@ -26,6 +24,21 @@ func (d *decider) enter() {
 	for _, c := range ready {
 		e.visit(*c)
 	}
+}
+
+// beyond are the changes that stand outside: all of them at first, then those that
+// stood there and those that have left since.
+func (d *decider) beyond() []ChangeID {
+	if d.enteredAll {
+		return d.outside
+	}
+	d.enteredAll, d.outside = true, nil
+	for id := range d.f.Changes {
+		if _, in := d.place[id]; !in {
+			d.outside = append(d.outside, id)
+		}
+	}
+	return d.outside
 }
 
 // may says that the change itself may stand in the queue, whatever it needs.
@@ -149,6 +162,9 @@ func (d *decider) admit(refs []Ref) *Item {
 	d.s.Items = append(d.s.Items, it)
 	for _, r := range refs {
 		d.place[r.ID] = it.ID
+	}
+	if d.ties != nil {
+		d.bind(it)
 	}
 	d.emit(Effect{Kind: Enter, Item: it.ID, Changes: refs})
 	return it

@@ -266,25 +266,13 @@ func TestRedBase(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{world: newWorld(rt), rt: rt, oneLane: true}
 		p.setUp(rapid.IntRange(1, 12).Draw(rt, "changes"))
-		p.hiccups, p.policy.Observe, p.policy.WholeTopics, p.policy.Evidence = 0, false, false, true
-		clear(p.refuse)
-		clear(p.differ)
+		p.policy.Evidence = true
 		clear(p.fresh)
 		p.red["test"], p.red["build"] = true, rapid.Bool().Draw(rt, "builds too")
-		for i := 1; i <= len(p.truth); i++ {
-			c := p.truth[cid(i)]
-			c.Restricted, c.Queue = false, "main"
-			c.Needs = slices.DeleteFunc(c.Needs, func(n gate.Need) bool { return n.ID > c.ID })
-			p.approve(cid(i))
-		}
-		p.readAll()
-		rt.Repeat(map[string]func(*rapid.T){
-			"":        func(*rapid.T) { p.decide() },
-			"perform": func(*rapid.T) { p.performOne() },
-			"flush":   func(*rapid.T) { p.flush() },
-			"finish":  func(*rapid.T) { p.finishOne() },
-			"proof":   func(*rapid.T) { p.proveOne() },
-			"mend":    func(*rapid.T) { p.push++ },
+		p.agree()
+		p.work(map[string]func(*rapid.T){
+			"proof": func(*rapid.T) { p.proveOne() },
+			"mend":  func(*rapid.T) { p.push++ },
 		})
 		p.settle()
 		for _, it := range p.state.Items {

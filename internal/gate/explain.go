@@ -18,8 +18,13 @@ const (
 // Explain answers "why" for any change at any moment, in the queue or not: where
 // it is, what it waits for, on whose account, and what happens next. It is total.
 func Explain(state State, facts Facts, id ChangeID) Reason {
-	e := explainer{newView(state, facts), map[ChangeID]bool{}}
-	return e.change(id)
+	return Explainer(state, facts)(id)
+}
+
+// Explainer is Explain for many changes of one queue.
+func Explainer(state State, facts Facts) func(ChangeID) Reason {
+	v := newView(state, facts)
+	return func(id ChangeID) Reason { return explainer{v, map[ChangeID]bool{}}.change(id) }
 }
 
 // ExplainUnwatched answers "why" for a change that no queue of the site is about: it is

@@ -323,36 +323,54 @@ func TestLikeOneByOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{world: newWorld(rt), rt: rt, oneLane: true}
 		p.setUp(rapid.IntRange(1, 14).Draw(rt, "changes"))
-		p.hiccups, p.policy.Observe, p.policy.WholeTopics = 0, false, false
-		clear(p.refuse)
-		clear(p.differ)
-		for _, c := range p.truth {
-			c.Restricted, c.Queue = false, "main"
-			c.Needs = slices.DeleteFunc(c.Needs, func(n gate.Need) bool { return n.ID > c.ID })
-		}
-		for i := 1; i <= len(p.truth); i++ {
-			p.approve(cid(i))
-		}
-		p.readAll()
-		rt.Repeat(map[string]func(*rapid.T){
-			"":        func(*rapid.T) { p.decide() },
-			"perform": func(*rapid.T) { p.performOne() },
-			"flush":   func(*rapid.T) { p.flush() },
-			"finish":  func(*rapid.T) { p.finishOne() },
-			"finish2": func(*rapid.T) { p.finishOne() },
-		})
+		p.agree()
+		p.work(nil)
 		p.settle()
-		trunk, blamed := p.oneByOne()
-		if !slices.Equal(trunk, p.trunk) {
-			p.fail("merged %v; one by one %v", p.trunk, trunk)
-		}
-		for _, l := range p.items {
-			k := l.final[0].Kind
-			if want := blamed[l.changes[0].ID]; k != gate.ReportMerged && want != k {
-				p.fail("%v got %s, one by one %q", numbers(l.changes), k, want)
-			}
-		}
+		p.likeOneByOne(slices.Equal)
 	})
+}
+
+// agree: all changes are approved, nobody meddles, and nothing but tests decides.
+func (p *player) agree() {
+	p.hiccups, p.policy.Observe, p.policy.WholeTopics = 0, false, false
+	clear(p.refuse)
+	clear(p.differ)
+	for i := 1; i <= len(p.truth); i++ {
+		c := p.truth[cid(i)]
+		c.Restricted, c.Queue = false, "main"
+		c.Needs = slices.DeleteFunc(c.Needs, func(n gate.Need) bool { return n.ID > c.ID })
+		p.approve(c.ID)
+	}
+	p.readAll()
+}
+
+// work is what follows by itself, in any order, and more where that is given; it
+// is decided on after each step.
+func (p *player) work(more map[string]func(*rapid.T)) {
+	steps := map[string]func(*rapid.T){
+		"":        func(*rapid.T) { p.decide() },
+		"perform": func(*rapid.T) { p.performOne() },
+		"flush":   func(*rapid.T) { p.flush() },
+		"finish":  func(*rapid.T) { p.finishOne() },
+		"finish2": func(*rapid.T) { p.finishOne() },
+	}
+	maps.Copy(steps, more)
+	p.rt.Repeat(steps)
+}
+
+// likeOneByOne compares what merged, and who was blamed, with the gate that tests
+// one change after the other.
+func (p *player) likeOneByOne(same func(merged, trunk []gate.ChangeID) bool) {
+	trunk, blamed := p.oneByOne()
+	if !same(p.trunk, trunk) {
+		p.fail("merged %v; one by one %v", p.trunk, trunk)
+	}
+	for _, l := range p.items {
+		k := l.final[0].Kind
+		if want := blamed[l.changes[0].ID]; k != gate.ReportMerged && want != k {
+			p.fail("%v got %s, one by one %q", numbers(l.changes), k, want)
+		}
+	}
 }
 
 // oneByOne is the gate without speculation.

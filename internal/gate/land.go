@@ -14,13 +14,13 @@ func (d *decider) submit(l lanes) {
 		return
 	}
 	for i, it := range d.s.Items {
-		if !l.turn(i) || l.short(i) > 0 || !d.belongs(it) || !d.landable(it) {
+		if !l.turn(i) || l.short(i) > 0 || !d.belongs(it, l.owed(i)) || !d.landable(it) {
 			continue
 		}
 		it = d.edit(it)
 		it.FellOut = false
 		it.Submits++
-		it.Submit = &Submit{Serial: it.Submits, At: d.f.Now}
+		it.Submit = &Submit{Serial: it.Submits, At: d.f.Now, With: d.cover(it.ID).attemptOr().Batch}
 		d.emit(Effect{
 			Kind: SubmitChanges, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes,
 			Serial: it.Submits,
@@ -51,7 +51,7 @@ func (d *decider) landable(it *Item) bool {
 // holds says that an item was passed by often enough: nothing lands before it is decided (G25),
 // but what is left of a batch of which some has landed.
 func (d *decider) holds(it *Item) bool {
-	return len(d.s.Owed) == 0 && it.Rebases >= patience && d.restricted(it) && len(it.Red) == 0
+	return it.Rebases >= patience && d.restricted(it) && len(it.Red) == 0
 }
 
 // outcomes takes in what became of the submits in flight.
@@ -62,12 +62,13 @@ func (d *decider) outcomes() {
 			continue
 		}
 		it = d.edit(it)
+		with := it.Submit.With
 		it.Submit = nil
 		switch {
 		case o.Result == SubmitLanded && o.TreeDiffers:
 			d.bypass(it, "what is on the branch is not the tree that was tested"+because(o.Text))
 		case o.Result == SubmitLanded:
-			d.landed(it)
+			d.landed(it, with)
 		case o.Result == SubmitMoved:
 			d.moved(it)
 		default:
@@ -85,11 +86,11 @@ func because(text string) string {
 
 // landed: the tested packages are the published ones. Those that stood behind
 // the item stand on the tip now, and go on; those that did not start again.
-func (d *decider) landed(it *Item) {
+func (d *decider) landed(it *Item, with []ItemID) {
 	d.emit(Effect{Kind: Publish, Item: it.ID, Buildset: it.attempt(), Changes: it.Changes})
 	d.overtake(it)
 	d.cure(d.passes(it))
-	d.owe(it)
+	d.owe(it, with)
 	d.resize(d.s.Window + 1)
 	d.depart(it, Report{Kind: ReportMerged})
 }

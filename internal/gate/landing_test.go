@@ -63,6 +63,33 @@ func TestG7AnItemThatFallsOutKeepsItsJobs(t *testing.T) {
 	}
 }
 
+// One that is being submitted falls out of the window as any other does.
+func TestG7AnItemInFlightFallsOut(t *testing.T) {
+	s := stage(t, 4)
+	s.policy = gate.Policy{Start: 4, Floor: 1, Ceiling: 4}
+	for n := range 3 {
+		s.fails[cid(n+1)] = true
+	}
+	s.step()
+	for n := range 3 {
+		s.finish(s.build(n+1), 0, false)
+		s.step()
+	}
+	for i := range s.build(4).jobs {
+		s.finish(s.build(4), i, false)
+	}
+	s.decide()
+	for i := range s.build(1).jobs {
+		s.finish(s.build(1), i, false)
+	}
+	s.decide()
+	if it := s.item(4); it.Submit == nil || !it.FellOut || s.state.Window != 2 {
+		t.Errorf("window %d, in flight %s", s.state.Window, encode(it))
+	}
+	s.step()
+	s.want("merged", s.merged(), 4)
+}
+
 func TestG8AConflictIsAStateUntilNothingIsUnderIt(t *testing.T) {
 	s := stage(t, 3)
 	s.clash[pair{cid(2), cid(1)}] = true

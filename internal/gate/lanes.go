@@ -36,20 +36,26 @@ type lanes interface {
 	rank(i int) int
 	head(i int) *Item
 	short(i int) int
+	// joined is where its lane begins, together with all that have joined it since.
+	joined(i int) int
 	// verifying is the item of its lane that has merged past the gate, if any (G16).
 	verifying(i int) *Item
-	// base is what an item is to be tested on (G6, G25).
-	base(i int, restricted bool) []ItemID
+	// base are the places of those that an item is to be tested on (G6, G25).
+	base(i int, restricted bool) []int
 	// push says that others may stand behind the item, on this base and it; or,
 	// of one that is not good, only on what it stands behind.
-	push(i int, restricted, good bool, base []ItemID)
+	push(i int, restricted, good bool, base []int)
 	// fits says that an attempt stands on its base: what of its stack has not
 	// landed is that.
-	fits(i int, base []ItemID) bool
+	fits(i int, base []int) bool
 	// stops says that an item's submit waits for another's submit or merged tree,
 	// or for one that was passed by often enough (G14, G16, G25); turn, for nobody's.
 	stops(at, i int) bool
 	turn(i int) bool
+	// holder is where the item stands that holds up its lane, -1 when none does (G25).
+	holder(i int) int
+	// owed is what has landed in its lane of batches that are not complete.
+	owed(i int) []Owed
 	// submits says that the item's submit is in flight from now on.
 	submits(i int)
 }
@@ -71,14 +77,14 @@ type oneLane struct {
 	verify *Item
 	// top is the nearest good item ahead with all that it stands behind, public
 	// the same for one that is not restricted.
-	top, public []ItemID
+	top, public []int
 	busy        bool
-	holder      int
+	patient     int // the first that was passed by often enough
 	shorts      []int
 }
 
 func (d *decider) newOneLane() *oneLane {
-	l := &oneLane{d: d, holder: len(d.s.Items), shorts: make([]int, len(d.s.Items))}
+	l := &oneLane{d: d, patient: len(d.s.Items), shorts: make([]int, len(d.s.Items))}
 	room, taken := room{d: d}, 0
 	for i, it := range d.s.Items {
 		l.shorts[i] = max(0, taken+1-d.s.Window)
@@ -89,8 +95,8 @@ func (d *decider) newOneLane() *oneLane {
 			l.verify = it
 		}
 		l.busy = l.busy || it.Submit != nil || it.Verify
-		if i < l.holder && d.holds(it) {
-			l.holder = i
+		if i < l.patient && len(d.s.Owed) == 0 && d.holds(it) {
+			l.patient = i
 		}
 	}
 	return l
@@ -99,53 +105,71 @@ func (d *decider) newOneLane() *oneLane {
 func (l *oneLane) rank(i int) int      { return i }
 func (l *oneLane) short(i int) int     { return l.shorts[i] }
 func (l *oneLane) verifying(int) *Item { return l.verify }
-func (l *oneLane) turn(i int) bool     { return !l.busy && i <= l.holder }
+func (l *oneLane) turn(i int) bool     { return !l.busy && i <= l.patient }
+func (l *oneLane) owed(int) []Owed     { return l.d.s.Owed }
 func (l *oneLane) head(int) *Item      { return l.d.s.Items[0] }
+func (l *oneLane) joined(int) int      { return 0 }
 func (l *oneLane) submits(int)         { l.busy = true }
+
+func (l *oneLane) holder(i int) int {
+	if l.patient > i {
+		return -1
+	}
+	return l.patient
+}
 
 func (l *oneLane) stops(at, i int) bool {
 	other := l.d.s.Items[at]
-	return at != i && (other.Submit != nil || other.Verify || at < i && l.d.holds(other))
+	return at != i && (other.Submit != nil || other.Verify || at == l.holder(i))
 }
 
-func (l *oneLane) base(_ int, restricted bool) []ItemID {
+func (l *oneLane) base(_ int, restricted bool) []int {
 	if restricted {
 		return l.top
 	}
 	return l.public
 }
 
-func (l *oneLane) push(i int, restricted, good bool, _ []ItemID) {
-	id := l.d.s.Items[i].ID
+func (l *oneLane) push(i int, restricted, good bool, _ []int) {
 	switch {
 	case !good:
 	case restricted:
-		l.top = append(slices.Clip(l.top), id)
+		l.top = append(slices.Clip(l.top), i)
 	default:
-		l.public = append(l.public, id)
+		l.public = append(l.public, i)
 		l.top = l.public
 	}
 }
 
-func (l *oneLane) fits(i int, base []ItemID) bool {
+func (l *oneLane) fits(i int, base []int) bool {
 	stack := l.d.s.Items[i].Buildset.Stack
 	landed := len(stack) - len(base)
-	return landed >= 0 && slices.Equal(stack[landed:], base) &&
+	return landed >= 0 && l.d.areAt(stack[landed:], base) &&
 		!slices.ContainsFunc(stack[:landed], func(id ItemID) bool { return l.d.at(id) >= 0 })
+}
+
+// areAt says that just these items stand at these places.
+func (d *decider) areAt(ids []ItemID, places []int) bool {
+	return slices.EqualFunc(ids, places, func(id ItemID, at int) bool { return d.s.Items[at].ID == id })
 }
 
 // overtake marks the attempts that have not been shown to hold together with
 // what has merged: it is not in their stack, or something of their stack that it
-// touches should have merged before it.
+// touches should have merged before it. A failure that was not settled yet goes
+// at once, for another landing of this decision may settle it.
 func (d *decider) overtake(merged *Item) {
 	by := newTouching(d)
-	by.add(0, merged.Changes)
+	by.add(0, merged.Changes, d.numbered(merged.Changes))
 	for _, it := range d.s.Items {
 		if it.ID == merged.ID || it.Buildset == nil || it.Buildset.Overtaken {
 			continue
 		}
 		if d.lacks(it, merged.ID, by) {
-			d.edit(it).Buildset.Overtaken = true
+			it = d.edit(it)
+			it.Buildset.Overtaken = true
+			if it.Submit == nil && !it.Verify && !d.decided(it) {
+				d.drop(it)
+			}
 		}
 	}
 	if d.inLanes() {
@@ -177,7 +201,7 @@ func (d *decider) beside() {
 	}
 	landed := newTouching(d)
 	for k, l := range d.s.Landed {
-		landed.add(k, l.Changes)
+		landed.add(k, l.Changes, d.numbered(l.Changes))
 	}
 	for _, it := range d.s.Items {
 		if it.Buildset == nil || it.Buildset.Overtaken {
@@ -185,7 +209,7 @@ func (d *decider) beside() {
 		}
 		touched := landed.all
 		if d.inLanes() {
-			touched = landed.of(it.Changes)
+			touched = landed.of(it.Changes, d.numbered(it.Changes))
 		}
 		if !slices.ContainsFunc(touched, func(k int) bool { return d.s.Landed[k].missedBy(it.Buildset) }) {
 			continue

@@ -14,10 +14,20 @@ func (w *world) touch(a, b gate.Ref) bool {
 	return touch(w.seen, a, b) || w.needsOther(a, b) || w.needsOther(b, a)
 }
 
+// needsOther: what has landed needs nobody any more, whatever is said of it since.
 func (w *world) needsOther(a, b gate.Ref) bool {
 	c, other := w.known[a.ID], w.known[b.ID]
+	if w.truth[a.ID].Status == gate.Merged && !w.stands(a.ID) {
+		return false
+	}
 	mates := w.policy.WholeTopics && c.Topic != "" && other.Topic == c.Topic && c.Status == gate.Open && other.Status == gate.Open
 	return mates || slices.ContainsFunc(c.Needs, func(n gate.Need) bool { return n.ID == b.ID })
+}
+
+func (w *world) stands(id gate.ChangeID) bool {
+	return slices.ContainsFunc(w.state.Items, func(it *gate.Item) bool {
+		return slices.ContainsFunc(it.Changes, func(r gate.Ref) bool { return r.ID == id })
+	})
 }
 
 func touch(closures map[gate.ChangeID]gate.Closure, a, b gate.Ref) bool {
@@ -100,7 +110,8 @@ func (w *world) blamedInLane(e gate.Effect) {
 
 // touching says that two places touch.
 func (o oracle) touching(i, j int) bool {
-	return o.w.touches(o.w.state.Items[i].Changes, o.w.state.Items[j].Changes)
+	a, b := o.w.state.Items[i], o.w.state.Items[j]
+	return o.w.touches(a.Changes, b.Changes) || o.meets(o.w.changes(a.Part), j) || o.meets(o.w.changes(b.Part), i)
 }
 
 // lane lists who shares a place's lane, of the places up to one; without lanes, all do.

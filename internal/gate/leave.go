@@ -18,7 +18,7 @@ type exit struct {
 func (d *decider) judge() {
 	var exits []exit
 	out := map[ItemID]bool{}
-	for _, it := range slices.Clone(d.s.Items) {
+	for _, it := range d.judged() {
 		if it.Submit != nil || it.Verify {
 			continue
 		}
@@ -33,6 +33,72 @@ func (d *decider) judge() {
 		}
 	}
 	d.leave(exits)
+}
+
+// tie says that an item needs a change.
+type tie struct {
+	item ItemID
+	on   ChangeID
+}
+
+// judged are the items to be judged, in order: all at first, then those that need
+// what has left since, directly or not. For no other anything is different.
+func (d *decider) judged() []*Item {
+	if !d.judgedAll {
+		d.judgedAll = true
+		return slices.Clone(d.s.Items)
+	}
+	if len(d.gone) == 0 {
+		return nil
+	}
+	d.bindAll()
+	again := map[ItemID]bool{}
+	for more := true; more; {
+		more = false
+		for _, t := range d.ties {
+			if d.gone[t.on] && !again[t.item] {
+				again[t.item], more = true, true
+				if it := d.item(t.item); it != nil {
+					d.goes(it.Changes)
+				}
+			}
+		}
+	}
+	clear(d.gone)
+	var items []*Item
+	for _, it := range d.s.Items {
+		if again[it.ID] {
+			items = append(items, it)
+		}
+	}
+	return items
+}
+
+// bindAll notes what each item needs, once.
+func (d *decider) bindAll() {
+	if d.ties != nil {
+		return
+	}
+	d.ties = make([]tie, 0, len(d.s.Items))
+	for _, it := range d.s.Items {
+		d.bind(it)
+	}
+}
+
+// bind notes what an item needs.
+func (d *decider) bind(it *Item) {
+	for _, r := range it.Changes {
+		for _, n := range d.needs(new(d.f.Changes[r.ID])) {
+			d.ties = append(d.ties, tie{it.ID, n.ID})
+		}
+	}
+}
+
+// goes notes that changes do not stand where they stood.
+func (d *decider) goes(refs []Ref) {
+	for _, r := range refs {
+		d.gone[r.ID] = true
+	}
 }
 
 // lost says why an item may not stay, in words that start with "it" or a number
@@ -153,7 +219,9 @@ func (d *decider) leave(exits []exit) {
 		for _, c := range it.Changes {
 			delete(d.place, c.ID)
 			d.note(c, e.report)
+			d.outside = append(d.outside, c.ID)
 		}
+		d.goes(it.Changes)
 	}
 	d.s.Items = slices.DeleteFunc(d.s.Items, func(it *Item) bool { return gone[it.ID] })
 	d.stale, d.reshaped = true, true
@@ -189,7 +257,9 @@ func (d *decider) drop(it *Item) *Item {
 	it = d.edit(it)
 	if it.Buildset.Overtaken && d.restricted(it) {
 		it.Rebases++
+		d.relaned = true
 	}
+	d.relaned = d.relaned || len(it.Red) > 0
 	d.emit(Effect{Kind: Cancel, Item: it.ID, Buildset: it.Buildset.ID})
 	it.Buildset = nil
 	it.FellOut = false

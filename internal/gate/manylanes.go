@@ -1,6 +1,9 @@
 package gate
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // manyLanes: an item touches those ahead that are on its branch, that it needs,
 // or that the closures of the two join.
@@ -11,52 +14,61 @@ import "slices"
 // apart when the item that joined it lands, and a landing resets nobody.
 type manyLanes struct {
 	d *decider
-	// Union-find over positions; of a root, how many it holds, how many of these
-	// take room, and the first that is in flight, merged past the gate, or holds
-	// its lane: -1 when none.
-	parent, size, taken, first []int
-	flight, verified, patient  []int
-	// What each item met when it came: fixed, whoever joins later.
-	ranks, heads, shorts, verify, holder []int
-	linked                               [][]int // those ahead that it needs, or that need it
+	// Union-find over positions: of a root, what is known of its lane.
+	parent []int
+	sums   []laneSum
+	owing  map[int][]Owed // of a root, too
+	// places are what each item met when it came: fixed, whoever joins later.
+	places []lanePlace
+	closed []numbered          // what each item makes and reads
+	linked [][]int             // those ahead that it needs, or that need it
+	before map[ChangeID]ItemID // what landed of a batch before the item that stands for it
 
 	// The walk: those that were looked at, which of them may be stood behind, by
 	// position, and what each stands behind, in order.
-	met    *touching
-	good   []bool
-	secret []bool
-	veiled bool // one of them is secret
-	stacks [][]int
-	marks  []int // of the last sets that were made: mark counts them
-	mark   int
+	met      *touching
+	good     []bool
+	secret   []bool
+	veiled   bool // one of them is secret
+	stacks   [][]int
+	attempts []BuildsetID // endless of those whose attempt is over
+	marks    []int        // of the last sets that were made: mark counts them
+	mark     int
+	room     []int // for a set that is being made
 }
+
+const endless = BuildsetID(math.MaxInt64)
+
+// laneSum is a lane: how many it holds, how many of these take room, and the first
+// that is in flight, merged past the gate, or was passed by too often: -1 when none.
+type laneSum struct {
+	size, taken, first        int
+	flight, verified, patient int
+}
+
+// lanePlace is a place in a lane, as the lane was when the item came.
+type lanePlace struct{ rank, head, short, verified, patient int }
 
 func (d *decider) newManyLanes() *manyLanes {
 	n := len(d.s.Items)
-	ints := func() []int { return make([]int, n) }
 	l := &manyLanes{
-		d: d, parent: ints(), size: ints(), taken: ints(), first: ints(), flight: ints(), verified: ints(), patient: ints(),
-		ranks: ints(), heads: ints(), shorts: ints(), verify: ints(), holder: ints(),
-		met: newTouching(d), good: make([]bool, n), secret: make([]bool, n), stacks: make([][]int, n), marks: ints(),
-		linked: make([][]int, n),
+		d: d, parent: make([]int, n), sums: make([]laneSum, n), places: make([]lanePlace, n), linked: make([][]int, n),
+		met: newTouching(d), good: make([]bool, n), secret: make([]bool, n), stacks: make([][]int, n), marks: make([]int, n),
+		attempts: make([]BuildsetID, n), closed: make([]numbered, n),
 	}
-	for i, it := range d.s.Items {
-		l.link(i, it)
-	}
-	j := joiner{
-		lanes: l, unknown: -1, branches: make(map[Branch]int, n), provider: make(map[string]int, n), readers: map[string][]int{},
-	}
+	l.link()
+	j := joiner{lanes: l, unknown: -1, branches: make(map[Branch]int, n)}
 	room := room{d: d}
 	for i, it := range d.s.Items {
 		l.arrive(i, it)
 		j.join(i, it)
-		root := l.find(i)
-		l.shorts[i] = max(0, l.taken[root]+1-d.s.Window)
+		lane := &l.sums[l.find(i)]
+		l.places[i] = lanePlace{lane.size - 1, lane.first, max(0, lane.taken+1-d.s.Window), lane.verified, lane.patient}
 		if room.takes(it) {
-			l.taken[root]++
+			lane.taken++
 		}
-		l.ranks[i], l.heads[i], l.verify[i], l.holder[i] = l.size[root]-1, l.first[root], l.verified[root], l.patient[root]
 	}
+	l.owe()
 	return l
 }
 
@@ -68,8 +80,11 @@ func (l *manyLanes) arrive(i int, it *Item) {
 		}
 		return -1
 	}
-	l.parent[i], l.size[i], l.first[i] = i, 1, i
-	l.flight[i], l.verified[i], l.patient[i] = when(it.Submit != nil || it.Part != nil), when(it.Verify && it.Part == nil), when(l.d.holds(it))
+	l.parent[i] = i
+	l.sums[i] = laneSum{
+		size: 1, first: i, flight: when(it.Submit != nil || it.Part != nil), verified: when(it.Verify && it.Part == nil),
+		patient: when(l.d.holds(it)),
+	}
 }
 
 func (l *manyLanes) find(i int) int {
@@ -85,18 +100,22 @@ func (l *manyLanes) union(a, b int) {
 	if a == b {
 		return
 	}
-	if l.size[a] < l.size[b] {
+	if l.sums[a].size < l.sums[b].size {
 		a, b = b, a
 	}
 	l.parent[b] = a
-	l.size[a] += l.size[b]
-	l.taken[a] += l.taken[b]
-	l.first[a] = min(l.first[a], l.first[b])
-	for _, of := range [][]int{l.flight, l.verified, l.patient} {
-		if of[a] < 0 || of[b] >= 0 && of[b] < of[a] {
-			of[a] = of[b]
+	l.sums[a].join(l.sums[b])
+}
+
+func (s *laneSum) join(o laneSum) {
+	earlier := func(a, b int) int {
+		if a < 0 || b >= 0 && b < a {
+			return b
 		}
+		return a
 	}
+	s.size, s.taken, s.first = s.size+o.size, s.taken+o.taken, min(s.first, o.first)
+	s.flight, s.verified, s.patient = earlier(s.flight, o.flight), earlier(s.verified, o.verified), earlier(s.patient, o.patient)
 }
 
 // joiner finds what an item touches ahead, as far as it is not joined already:
@@ -105,28 +124,35 @@ type joiner struct {
 	lanes    *manyLanes
 	unknown  int // the first that touches everything, -1 when none
 	branches map[Branch]int
-	provider map[string]int
-	readers  map[string][]int // of a name that nobody makes so far
+	names    []joint
+}
+
+// joint is what stands so far at a name: the last that makes it, counted from 1, or
+// who reads it while nobody makes it.
+type joint struct {
+	maker   int
+	readers []int
 }
 
 func (j *joiner) join(i int, it *Item) {
-	unknown := false
-	for _, r := range it.Changes {
+	spans := it.spans()
+	for _, r := range spans {
 		if on, ok := j.branches[r.Branch]; ok {
 			j.lanes.union(on, i)
+		} else {
+			j.branches[r.Branch] = i
 		}
-		j.branches[r.Branch] = i
-		c, known := j.lanes.d.closure(r)
-		unknown = unknown || !known
-		j.names(i, c)
 	}
+	c := j.lanes.d.numbered(spans)
+	j.lanes.closed[i] = c
+	j.closure(i, c)
 	for _, on := range j.lanes.linked[i] {
 		j.lanes.union(on, i)
 	}
 	switch {
 	case j.unknown >= 0:
 		j.lanes.union(j.unknown, i)
-	case unknown:
+	case c.unknown:
 		j.unknown = i
 		for on := range i {
 			j.lanes.union(on, i)
@@ -134,96 +160,145 @@ func (j *joiner) join(i int, it *Item) {
 	}
 }
 
-func (j *joiner) names(i int, c Closure) {
-	for _, n := range c.Provides {
-		if on, ok := j.provider[n]; ok {
+func (j *joiner) closure(i int, c numbered) {
+	for _, n := range c.provides {
+		j.names = grown(j.names, n)
+		at := &j.names[n]
+		if at.maker > 0 {
+			j.lanes.union(at.maker-1, i)
+		}
+		for _, on := range at.readers {
 			j.lanes.union(on, i)
 		}
-		for _, on := range j.readers[n] {
-			j.lanes.union(on, i)
-		}
-		delete(j.readers, n)
-		j.provider[n] = i
+		*at = joint{maker: i + 1}
 	}
-	for _, n := range c.Needs {
-		if on, ok := j.provider[n]; ok {
-			j.lanes.union(on, i)
+	for _, n := range c.needs {
+		j.names = grown(j.names, n)
+		if at := &j.names[n]; at.maker > 0 {
+			j.lanes.union(at.maker-1, i)
 		} else {
-			j.readers[n] = append(j.readers[n], i)
+			at.readers = append(at.readers, i)
 		}
 	}
 }
 
 // link notes who needs whom, with the later of the two. It may stand behind the
 // one that needs it only where that has merged past the gate.
-func (l *manyLanes) link(i int, it *Item) {
-	for _, r := range it.Changes {
-		for _, n := range l.d.needs(new(l.d.f.Changes[r.ID])) {
-			on, in := l.d.place[n.ID]
-			if at := l.d.at(on); in && at >= 0 && at != i {
-				l.linked[max(at, i)] = append(l.linked[max(at, i)], min(at, i))
+func (l *manyLanes) link() {
+	for _, it := range l.d.s.Items {
+		for _, r := range it.Before {
+			if l.before == nil {
+				l.before = map[ChangeID]ItemID{}
 			}
+			l.before[r.ID] = it.ID
+		}
+	}
+	l.d.bindAll()
+	for _, t := range l.d.ties {
+		on, in := l.d.place[t.on]
+		if !in {
+			on, in = l.before[t.on]
+		}
+		if !in {
+			continue
+		}
+		if i, at := l.d.at(t.item), l.d.at(on); i >= 0 && at >= 0 && at != i {
+			l.linked[max(at, i)] = append(l.linked[max(at, i)], min(at, i))
 		}
 	}
 }
 
-func (l *manyLanes) rank(i int) int   { return l.ranks[i] }
-func (l *manyLanes) short(i int) int  { return l.shorts[i] }
-func (l *manyLanes) head(i int) *Item { return l.d.s.Items[l.heads[i]] }
-func (l *manyLanes) submits(i int)    { l.flight[l.find(i)] = i }
+// owe finds the lanes of what has landed of batches that are not complete: it is
+// in those of all that it touches, and in that of the rest of its batch.
+func (l *manyLanes) owe() {
+	owed := l.d.s.Owed
+	if len(owed) == 0 {
+		return
+	}
+	landed := newTouching(l.d)
+	l.owing = map[int][]Owed{}
+	found := func(i, k int) {
+		root := l.find(i)
+		if !slices.ContainsFunc(l.owing[root], func(o Owed) bool { return o.Item == owed[k].Item }) {
+			l.owing[root] = append(l.owing[root], owed[k])
+		}
+	}
+	for k, o := range owed {
+		landed.add(k, o.spans(), l.d.numbered(o.spans()))
+		for _, id := range l.d.cover(o.Item).attemptOr().Batch {
+			if at := l.d.at(id); at >= 0 {
+				found(at, k)
+			}
+		}
+	}
+	for i, it := range l.d.s.Items {
+		for _, k := range landed.of(it.spans(), l.closed[i]) {
+			found(i, k)
+		}
+	}
+}
+
+func (l *manyLanes) lane(i int) *laneSum { return &l.sums[l.find(i)] }
+
+func (l *manyLanes) rank(i int) int    { return l.places[i].rank }
+func (l *manyLanes) short(i int) int   { return l.places[i].short }
+func (l *manyLanes) head(i int) *Item  { return l.d.s.Items[l.places[i].head] }
+func (l *manyLanes) joined(i int) int  { return l.lane(i).first }
+func (l *manyLanes) submits(i int)     { l.lane(i).flight = i }
+func (l *manyLanes) owed(i int) []Owed { return l.owing[l.find(i)] }
 
 func (l *manyLanes) verifying(i int) *Item {
-	if at := l.verify[i]; at >= 0 {
+	if at := l.places[i].verified; at >= 0 {
 		return l.d.s.Items[at]
 	}
 	return nil
 }
 
+func (l *manyLanes) holder(i int) int {
+	if len(l.owed(i)) > 0 {
+		return -1
+	}
+	return l.places[i].patient
+}
+
 func (l *manyLanes) stops(at, i int) bool {
-	return at != i && (l.flight[l.find(i)] == at || l.verify[i] == at || l.holder[i] == at)
+	return at != i && (l.lane(i).flight == at || l.places[i].verified == at || l.holder(i) == at)
 }
 
 func (l *manyLanes) turn(i int) bool {
-	return l.flight[l.find(i)] < 0 && l.verify[i] < 0 && (l.holder[i] < 0 || l.holder[i] == i)
+	holder := l.holder(i)
+	return l.lane(i).flight < 0 && l.places[i].verified < 0 && (holder < 0 || holder == i)
 }
 
 // base joins what the items ahead that it touches stand behind, and those that
 // are good, the nearest first. What a public one of these has passed by is
 // passed by here too (G25).
-func (l *manyLanes) base(i int, restricted bool) []ItemID {
-	l.mark++
-	var all []int
-	take := func(at int) {
-		if l.marks[at] != l.mark {
-			l.marks[at] = l.mark
-			all = append(all, at)
-		}
-	}
-	for _, at := range l.touched(i) {
-		if l.marks[at] == l.mark || l.secret[at] && !restricted || l.passedBy(all, at) {
+func (l *manyLanes) base(i int, restricted bool) []int {
+	all := l.room[:0]
+	for _, at := range slices.Backward(l.touched(i)) {
+		if _, in := slices.BinarySearch(all, at); in || l.secret[at] && !restricted || l.passedBy(all, at) {
 			continue
 		}
+		first := len(all) == 0
+		all = append(all, l.stacks[at]...)
 		if l.good[at] {
-			take(at)
+			all = append(all, at)
 		}
-		for _, below := range l.stacks[at] {
-			take(below)
+		if !first {
+			slices.Sort(all)
+			all = slices.Compact(all)
 		}
 	}
-	slices.Sort(all)
-	var ids []ItemID
-	for _, at := range all {
-		ids = append(ids, l.d.s.Items[at].ID)
-	}
-	return ids
+	l.room = all
+	return slices.Clone(all)
 }
 
-// touched are the items ahead that an item touches, the nearest first.
+// touched are the items ahead that an item touches, in order; of one that needs
+// another, or is needed, it may be there twice.
 func (l *manyLanes) touched(i int) []int {
-	it := l.d.s.Items[i]
-	found := append(l.met.of(it.Changes), l.linked[i]...)
-	slices.SortFunc(found, func(a, b int) int { return b - a })
-	return slices.Compact(found)
+	found := append(l.met.of(l.d.s.Items[i].Changes, l.closed[i]), l.linked[i]...)
+	slices.Sort(found)
+	return found
 }
 
 // passedBy says that an item, or one that it stands behind, is restricted, and
@@ -236,41 +311,50 @@ func (l *manyLanes) passedBy(stack []int, at int) bool {
 	})
 }
 
-func (l *manyLanes) push(i int, restricted, good bool, base []ItemID) {
+func (l *manyLanes) push(i int, restricted, good bool, base []int) {
 	it := l.d.s.Items[i]
-	if it.Buildset != nil && it.Submit == nil {
-		base = it.Buildset.Stack
+	if l.attempts[i] = it.attempt(); it.Buildset == nil && it.Submit == nil {
+		l.attempts[i] = endless
 	}
-	for _, id := range base {
+	if it.Buildset != nil && it.Submit == nil {
+		base = l.unlanded(i, base)
+	}
+	l.stacks[i] = base
+	l.good[i], l.secret[i], l.veiled = good, restricted, l.veiled || restricted
+	l.met.add(i, it.Changes, l.closed[i])
+}
+
+// unlanded are the places of those of an attempt's stack that have not landed. It
+// is usual that they are just a known base.
+func (l *manyLanes) unlanded(i int, base []int) []int {
+	stack := l.d.s.Items[i].Buildset.Stack
+	if l.d.areAt(stack, base) {
+		return base
+	}
+	var places []int
+	for _, id := range stack {
 		if at := l.d.at(id); at >= 0 {
-			l.stacks[i] = append(l.stacks[i], at)
+			places = append(places, at)
 		}
 	}
-	l.good[i], l.secret[i], l.veiled = good, restricted, l.veiled || restricted
-	l.met.add(i, it.Changes)
+	return places
 }
 
 // fits holds an attempt to its base. It may stand on more than it would have to,
 // by what is known now, as long as all of that is good, ahead, in order, and was
 // there before it.
-func (l *manyLanes) fits(i int, base []ItemID) bool {
+func (l *manyLanes) fits(i int, base []int) bool {
 	it := l.d.s.Items[i]
+	rest := l.unlanded(i, base)
 	l.mark++
-	var rest []int
-	for _, id := range it.Buildset.Stack {
-		at := l.d.at(id)
-		if at < 0 {
-			continue
-		}
-		b := l.d.s.Items[at].Buildset
-		late := len(rest) > 0 && at < rest[len(rest)-1]
-		if late || at >= i || !l.good[at] || b == nil || b.ID > it.Buildset.ID || l.secret[at] && !l.d.restricted(it) {
+	for k, at := range rest {
+		late := k > 0 && at < rest[k-1]
+		if late || at >= i || !l.good[at] || l.attempts[at] > it.Buildset.ID || l.secret[at] && !l.d.restricted(it) {
 			return false
 		}
-		rest = append(rest, at)
 		l.marks[at] = l.mark
 	}
-	return !slices.ContainsFunc(base, func(id ItemID) bool { return l.marks[l.d.at(id)] != l.mark }) && l.whole(rest)
+	return !slices.ContainsFunc(base, func(at int) bool { return l.marks[at] != l.mark }) && l.whole(rest)
 }
 
 // whole says that a stack, which is marked, holds what each of it stands behind.

@@ -195,13 +195,7 @@ func (w *world) hold(f gate.Facts) {
 	if s.Window < w.policy.Floor || s.Window > w.policy.Ceiling {
 		w.fail("window %d is out of its bounds (G7)", s.Window)
 	}
-	o := oracle{w: w, f: f, at: map[gate.ItemID]int{}, where: map[gate.ChangeID]int{}}
-	for i, it := range s.Items {
-		o.at[it.ID] = i
-		for _, r := range it.Changes {
-			o.where[r.ID] = i
-		}
-	}
+	o := w.oracle(f)
 	o.wanted()
 	if s.Kind == gate.Independent {
 		o.anew()
@@ -241,6 +235,18 @@ type oracle struct {
 	f     gate.Facts
 	at    map[gate.ItemID]int
 	where map[gate.ChangeID]int
+}
+
+// oracle looks at the state as it is.
+func (w *world) oracle(f gate.Facts) oracle {
+	o := oracle{w: w, f: f, at: map[gate.ItemID]int{}, where: map[gate.ChangeID]int{}}
+	for i, it := range w.state.Items {
+		o.at[it.ID] = i
+		for _, r := range it.Changes {
+			o.where[r.ID] = i
+		}
+	}
+	return o
 }
 
 // needs are a change's, and its open topic-mates where whole topics are submitted (G3).
@@ -432,7 +438,7 @@ func (o oracle) waiting() {
 		patient := slices.ContainsFunc(lane, func(j int) bool { return j < i && s.Items[j].Rebases >= 3 && len(s.Items[j].Red) == 0 })
 		busy := slices.ContainsFunc(o.lane(i, len(s.Items)-1), func(j int) bool { return s.Items[j].Submit != nil || s.Items[j].Verify })
 		mate := o.w.mate(it.ID)
-		if (b.passed() || b.built() && o.w.proof(it.ID) != nil) && !busy && s.Paused == nil && (mate || !patient && o.w.noneDue()) && o.active(i) && !o.f.Policy.Observe {
+		if (b.passed() || b.built() && o.w.proof(it.ID) != nil) && !busy && s.Paused == nil && (mate || !patient && len(o.w.due(it.ID)) == 0) && o.active(i) && !o.f.Policy.Observe {
 			o.w.fail("item %d has passed with nothing under it and is not submitted (G14)", it.ID)
 		}
 	}

@@ -14,8 +14,9 @@ type Place struct {
 	Buildset BuildsetID `json:"buildset,omitempty"`
 	// Active: within the window (G7).
 	Active bool `json:"active"`
-	// Lane is, where the site has lanes, the item at the head of its lane; Ahead
-	// how many of the lane stand ahead of it. An item that is not shown is not named.
+	// Lane is, where the queue has lanes, the first item of its lane, those behind
+	// included that have joined it; Ahead how many of its lane stood ahead of it when
+	// it came. An item that is not shown is not named.
 	Lane  ItemID `json:"lane,omitempty"`
 	Ahead int    `json:"ahead,omitempty"`
 	// State is a word that a page can give a colour to.
@@ -60,12 +61,17 @@ type view struct {
 	*decider
 	bad  map[ItemID]bool
 	lane lanes
+	// heads are, by the place that a lane begins with, the first item of it that is shown.
+	heads map[int]ItemID
 }
 
 func newView(state State, facts Facts) *view {
 	v := &view{decider: newDecider(state, facts), bad: map[ItemID]bool{}}
-	v.lane = v.lanes()
-	for _, it := range v.s.Items {
+	v.lane, v.heads = v.lanes(), map[int]ItemID{}
+	for i, it := range v.s.Items {
+		if first := v.lane.joined(i); v.heads[first] == 0 && !it.hidden() {
+			v.heads[first] = it.ID
+		}
 		if it.Submit == nil && !it.Verify && (v.heldBy(it, v.bad) != 0 || !it.trusted(v.verdict(it))) {
 			v.bad[it.ID] = true
 		}
@@ -76,10 +82,7 @@ func newView(state State, facts Facts) *view {
 func (v *view) place(i int, it *Item) Place {
 	p := Place{Item: it.ID, Position: i + 1, Changes: it.Changes, Buildset: it.attempt(), Active: v.lane.short(i) == 0}
 	if v.inLanes() {
-		p.Ahead = v.lane.rank(i)
-		if head := v.lane.head(i); !head.hidden() {
-			p.Lane = head.ID
-		}
+		p.Ahead, p.Lane = v.lane.rank(i), v.heads[v.lane.joined(i)]
 	}
 	for _, on := range v.under(it) {
 		p.Behind = append(p.Behind, on.Changes...)

@@ -96,14 +96,20 @@ func (p *play) resume(it *Item) {
 	if b.Proving {
 		p.prove(Effect{Buildset: b.ID})
 	}
+	tasks := a.tasks
 	a.tasks, a.jobs = nil, slices.Clone(known.Jobs)
-	tasks := p.sim.Model.Tasks[it.ID]
 	for _, j := range known.Jobs {
 		t := Task{Name: j.Name, Voting: j.Voting}
 		if i := slices.IndexFunc(tasks, func(t Task) bool { return t.Name == j.Name }); i >= 0 {
 			t = tasks[i]
 		}
 		a.tasks = append(a.tasks, t)
+	}
+	if known.Deferred {
+		a.shared = slices.DeleteFunc(slices.Clone(tasks), func(t Task) bool { return !t.Batch })
+		if b.Batch != nil { // asked for, and not planned yet
+			p.runShared(Effect{Buildset: b.ID, StackItems: b.Batch})
+		}
 	}
 	a.begun = make([]time.Duration, len(a.jobs))
 	p.doom(a, true)

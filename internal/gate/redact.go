@@ -51,6 +51,10 @@ func Redact(s State, f Facts, hides func(*Change) bool) (State, Facts) {
 	for i := range s.Landed {
 		s.Landed[i].Changes = r.refs(s.Landed[i].Changes)
 	}
+	s.Owed = slices.Clone(s.Owed)
+	for i := range s.Owed {
+		s.Owed[i].Changes, s.Owed[i].Before = r.refs(s.Owed[i].Changes), r.refs(s.Owed[i].Before)
+	}
 	return s, f
 }
 
@@ -108,7 +112,7 @@ func (r redaction) refs(refs []Ref) []Ref {
 
 func (r redaction) item(it *Item) *Item {
 	c := *it
-	c.Changes, c.Ahead = r.refs(it.Changes), r.refs(it.Ahead)
+	c.Changes, c.Ahead, c.Before = r.refs(it.Changes), r.refs(it.Ahead), r.refs(it.Before)
 	return &c
 }
 

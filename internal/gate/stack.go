@@ -23,9 +23,11 @@ func (d *decider) restack(l lanes) {
 			if it.Buildset == nil && d.s.Paused == nil {
 				d.prepare(it, nil)
 			}
+			d.fallOut(d.s.Items[i], active)
 			continue
 		case it.Submit != nil:
 			it.claim(claimed)
+			d.fallOut(it, active)
 		case l.verifying(i) != nil:
 			if !d.decided(it) {
 				d.drop(it)
@@ -48,7 +50,7 @@ func (d *decider) restack(l lanes) {
 
 // attempt brings one item's attempt onto the base and says whether others may
 // stand behind it.
-func (d *decider) attempt(l lanes, i int, base []ItemID, active bool) bool {
+func (d *decider) attempt(l lanes, i int, base []int, active bool) bool {
 	it := d.s.Items[i]
 	if it.Buildset != nil && (it.Buildset.Overtaken || !l.fits(i, base)) && !d.decided(it) {
 		it = d.drop(it)
@@ -100,22 +102,25 @@ func (d *decider) heldBy(it *Item, bad map[ItemID]bool) ItemID {
 	return 0
 }
 
-// prepare begins a new attempt of an item on a base.
-func (d *decider) prepare(it *Item, base []ItemID) {
+// prepare begins a new attempt of an item on those that stand at some places.
+func (d *decider) prepare(it *Item, base []int) {
 	it = d.edit(it)
 	it.Attempts++
 	it.FellOut = false
-	it.Buildset = &Buildset{ID: d.s.NextBuildset, Stack: slices.Clone(base), Refresh: it.Refresh, Retry: it.Retry}
+	it.Buildset = &Buildset{ID: d.s.NextBuildset, Refresh: it.Refresh, Retry: it.Retry}
 	it.Retry = false
 	d.s.NextBuildset++
 	e := Effect{
 		Kind: Prepare, Item: it.ID, Buildset: it.Buildset.ID, Changes: it.Changes,
-		StackItems: slices.Clone(base), Stack: slices.Grow(slices.Clone(it.Ahead), len(base)),
+		Stack:  slices.Grow(slices.Clone(it.Ahead), len(base)),
 		Verify: it.Verify, Retry: it.Buildset.Retry, Recheck: it.Recheck,
 	}
-	for _, id := range base {
-		e.Stack = append(e.Stack, d.item(id).Changes...)
+	for _, at := range base {
+		on := d.s.Items[at]
+		e.StackItems = append(e.StackItems, on.ID)
+		e.Stack = append(e.Stack, on.Changes...)
 	}
+	it.Buildset.Stack = slices.Clone(e.StackItems)
 	d.emit(e)
 	if it.Attempts == 1 && !it.Verify {
 		d.tell(it, Report{Kind: ReportStarted})

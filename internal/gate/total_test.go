@@ -42,7 +42,8 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 	}
 	f := gate.Facts{
 		Now: time.Unix(50, 0), Changes: map[gate.ChangeID]gate.Change{}, Buildsets: map[gate.BuildsetID]gate.BuildsetFacts{},
-		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics"), Evidence: yes("evidence"), Batch: small("batch")},
+		Submits: map[gate.ItemID]gate.SubmitOutcome{}, Policy: gate.Policy{Start: small("start"), Floor: small("floor"), Ceiling: small("ceiling"), Observe: yes("observe"), FailFast: yes("fast"), WholeTopics: yes("topics"), Evidence: yes("evidence"), Batch: small("batch"), Lanes: yes("lanes")},
+		Closures: map[gate.ChangeID]gate.Closure{},
 	}
 	for i := range small("changes") {
 		c := gate.Change{
@@ -54,6 +55,9 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 			c.Needs = append(c.Needs, gate.Need{Kind: gate.Parent, ID: cid(small("need")), PatchSet: rapid.IntRange(0, 2).Draw(rt, "on")})
 		}
 		f.Changes[c.ID] = c
+		if yes("surveyed") {
+			f.Closures[c.ID] = gate.Closure{Provides: []string{fmt.Sprint(small("makes"))}, Needs: []string{fmt.Sprint(small("reads"))}}
+		}
 	}
 	for i := range small("items") {
 		it := &gate.Item{ID: gate.ItemID(i + 1), Verify: rapid.IntRange(0, 5).Draw(rt, "verify") == 5, FellOut: yes("fell"), Rebases: small("rebases")}
@@ -76,6 +80,7 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 			f.Buildsets[it.Buildset.ID] = results(rt)
 			if it.Verify && yes("part") {
 				it.Part = []gate.ItemID{it.ID}
+				it.Before = []gate.Ref{{ID: cid(small("landed before"))}}
 			}
 		}
 		if rapid.IntRange(0, 5).Draw(rt, "in flight") == 5 {
@@ -92,7 +97,7 @@ func nonsense(rt *rapid.T) (gate.State, gate.Facts) {
 	s.Held[cid(small("held"))] = gate.Note{PatchSet: 1}
 	s.Forced[cid(small("forced"))] = gate.Note{}
 	if yes("owed") {
-		s.Owed = []gate.Owed{{Item: gate.ItemID(small("owes")), Buildset: gate.Buildset{ID: gate.BuildsetID(small("owed"))}, Items: []gate.ItemID{gate.ItemID(small("owes"))}}}
+		s.Owed = []gate.Owed{{Item: gate.ItemID(small("owes")), Buildset: gate.Buildset{ID: gate.BuildsetID(small("owed"))}, Items: []gate.ItemID{gate.ItemID(small("owes"))}, Before: []gate.Ref{{ID: cid(small("owed before"))}}}}
 	}
 	for i := range small("commands") {
 		verb := rapid.SampledFrom([]string{"enqueue", "dequeue", "promote", "retry", "pause", "resume", ""}).Draw(rt, "verb")

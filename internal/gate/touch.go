@@ -12,61 +12,144 @@ func (d *decider) closure(r Ref) (c Closure, known bool) {
 	return c, known
 }
 
-// touching finds, of some sets of changes that are called by a number, those
-// that a change touches: that are on its branch, make what it makes or may read,
-// or may read what it makes; and, where one of the two is not known, all.
+// numbers calls the names of closures by numbers from 0: a number is found sooner
+// than a name.
+type numbers struct {
+	of    map[string]int
+	all   []int // what numbered closures are cut from
+	marks []int // of a number, the last list that it was put in
+	lists int
+}
+
+// numbered is what some changes make and read, in numbers, of one change each once;
+// unknown, where of one of them nothing is known.
+type numbered struct {
+	provides, needs []int
+	unknown         bool
+}
+
+// numbered gives the closures of some changes in numbers.
+func (d *decider) numbered(refs []Ref) (c numbered) {
+	if len(refs) == 1 {
+		names, known := d.closure(refs[0])
+		return numbered{d.numbers.list(names.Provides), d.numbers.list(names.Needs), !known}
+	}
+	for _, r := range refs {
+		one := d.numbered([]Ref{r})
+		c.provides, c.needs = slices.Concat(c.provides, one.provides), slices.Concat(c.needs, one.needs)
+		c.unknown = c.unknown || one.unknown
+	}
+	return c
+}
+
+func (n *numbers) list(names []string) []int {
+	if n.of == nil {
+		n.of = map[string]int{}
+	}
+	n.lists++
+	first := len(n.all)
+	for _, name := range names {
+		k, known := n.of[name]
+		if !known {
+			k = len(n.of)
+			n.of[name], n.marks = k, append(n.marks, 0)
+		}
+		if n.marks[k] != n.lists {
+			n.marks[k] = n.lists
+			n.all = append(n.all, k)
+		}
+	}
+	return n.all[first:len(n.all):len(n.all)]
+}
+
+// touching finds, of some sets of changes that are called by numbers from 0,
+// those that a change touches: that it needs, that are on its branch, make what it
+// makes or may read, or may read what it makes; and, where one of the two is not
+// known, all.
 type touching struct {
 	d               *decider
-	provides, needs map[string][]int
+	provides, needs [][]int // by the number of a name
 	branches        map[Branch][]int
+	changes         map[ChangeID]int
 	unknown, all    []int
+	marks           []int // of a set, the last question that it was found for
+	asked           int
 }
 
 func newTouching(d *decider) *touching {
-	return &touching{d: d, provides: map[string][]int{}, needs: map[string][]int{}, branches: map[Branch][]int{}}
+	return &touching{d: d, branches: map[Branch][]int{}, changes: map[ChangeID]int{}}
 }
 
-func (t *touching) add(k int, refs []Ref) {
-	t.all = append(t.all, k)
-	unknown := false
+// add has a set, with its closures in numbers.
+func (t *touching) add(k int, refs []Ref, c numbered) {
+	t.all, t.marks = append(t.all, k), grown(t.marks, k)
 	for _, r := range refs {
-		t.branches[r.Branch] = append(t.branches[r.Branch], k)
-		c, known := t.d.closure(r)
-		unknown = unknown || !known
-		for _, n := range c.Provides {
-			t.provides[n] = append(t.provides[n], k)
-		}
-		for _, n := range c.Needs {
-			t.needs[n] = append(t.needs[n], k)
-		}
+		t.branches[r.Branch], t.changes[r.ID] = append(t.branches[r.Branch], k), k
 	}
-	if unknown {
+	note := func(by [][]int, names []int) [][]int {
+		for _, n := range names {
+			by = grown(by, n)
+			if last := len(by[n]) - 1; last < 0 || by[n][last] != k {
+				by[n] = append(by[n], k)
+			}
+		}
+		return by
+	}
+	t.provides, t.needs = note(t.provides, c.provides), note(t.needs, c.needs)
+	if c.unknown {
 		t.unknown = append(t.unknown, k)
 	}
 }
 
-// of lists the sets that some changes touch, the newest first, each once.
-func (t *touching) of(refs []Ref) []int {
-	found := slices.Clone(t.unknown)
-	for _, r := range refs {
-		c, known := t.d.closure(r)
-		if !known {
-			found = slices.Clone(t.all)
-			break
-		}
-		found = append(found, t.branches[r.Branch]...)
-		for _, n := range c.Provides {
-			found = append(append(found, t.provides[n]...), t.needs[n]...)
-		}
-		for _, n := range c.Needs {
-			found = append(found, t.provides[n]...)
-		}
+// grown makes a list long enough to have a place i.
+func grown[E any](list []E, i int) []E {
+	if more := i + 1 - len(list); more > 0 {
+		list = append(list, make([]E, more)...)
 	}
-	slices.SortFunc(found, func(a, b int) int { return b - a })
-	return slices.Compact(found)
+	return list
 }
 
-func (t *touching) any(refs []Ref) bool { return len(t.of(refs)) > 0 }
+// of lists the sets that some changes, with these closures, touch: each once, in
+// no order.
+func (t *touching) of(refs []Ref, c numbered) []int {
+	if c.unknown {
+		return slices.Clone(t.all)
+	}
+	t.asked++
+	var found []int
+	take := func(sets []int) {
+		for _, k := range sets {
+			if t.marks[k] != t.asked {
+				t.marks[k] = t.asked
+				found = append(found, k)
+			}
+		}
+	}
+	named := func(by [][]int, n int) {
+		if n < len(by) {
+			take(by[n])
+		}
+	}
+	take(t.unknown)
+	for _, r := range refs {
+		take(t.branches[r.Branch])
+		for _, n := range t.d.needs(new(t.d.f.Changes[r.ID])) {
+			if k, in := t.changes[n.ID]; in {
+				take([]int{k})
+			}
+		}
+	}
+	for _, n := range c.provides {
+		named(t.provides, n)
+		named(t.needs, n)
+	}
+	for _, n := range c.needs {
+		named(t.provides, n)
+	}
+	return found
+}
+
+func (t *touching) any(refs []Ref) bool { return len(t.of(refs, t.d.numbered(refs))) > 0 }
 
 // share says in words why two items touch, "" when they do not.
 func (d *decider) share(a, b *Item) string {

@@ -118,7 +118,7 @@ type Policy struct {
 	// Lanes: items that cannot affect each other need not stand behind one another.
 	Lanes bool `json:"lanes,omitempty"`
 	// Batch is how many items at most share one run of the dear stages; 0 and 1
-	// mean that each has its own, and so do Lanes.
+	// mean that each has its own.
 	Batch int `json:"batch,omitempty"`
 }
 
@@ -195,6 +195,9 @@ type Item struct {
 	// Part lists, with Verify, what has landed of a batch without the rest of it:
 	// it is published already, and only its tests are missing.
 	Part []ItemID `json:"part,omitempty"`
+	// Before are the changes of those of Part that landed before this one: who
+	// touches them touches it.
+	Before []Ref `json:"before,omitempty"`
 	// Submits counts the submits decided so far: the last one's serial.
 	Submits int `json:"submits,omitempty"`
 	// Attempts counts the buildsets made so far.
@@ -241,6 +244,8 @@ type Buildset struct {
 type Submit struct {
 	Serial int       `json:"serial"` // attempts of this item's submit, from 1
 	At     time.Time `json:"at"`
+	// With is the batch that it lands with, where its dear stages ran for several.
+	With []ItemID `json:"with,omitempty"`
 }
 
 // Facts are what Decide is given beside the state. Decide never writes to them.
@@ -257,8 +262,8 @@ type Facts struct {
 	// Submits holds the recorded outcomes of submits in flight.
 	Submits map[ItemID]SubmitOutcome
 	// Closures say, with Lanes, what can affect what, of each change that stands
-	// in the queue, may enter it, or is in Landed. One that is missing touches
-	// everything.
+	// in the queue, may enter it, or is in Landed or Owed. One that is missing
+	// touches everything.
 	Closures map[ChangeID]Closure
 	// Commands are administrators' commands not yet obeyed, in order.
 	Commands []Command
