@@ -117,14 +117,15 @@ func (e *Engine) Model(ctx context.Context, state gate.State) (m gate.Model, kno
 	if err != nil {
 		return m, false, err
 	}
-	m.Tasks, m.Usual = tasks(jobs, times)
+	m.Tasks, m.Usual = tasks(jobs, times, e.batchOf(state.Queue).Stages)
 	return m, len(m.Usual) > 0 && !slices.ContainsFunc(jobs, func(j record.PlannedJob) bool {
 		return j.Voting && j.Stage != job.StagePublish && len(times[measured{j.Stage, ""}]) == 0
 	}), nil
 }
 
-// tasks are the planned jobs by item, and those that are examples by buildset.
-func tasks(jobs []record.PlannedJob, times map[measured]gate.Times) (map[gate.ItemID][]gate.Task, [][]gate.Task) {
+// tasks are the planned jobs by item, and those that are examples by buildset;
+// those of some stages run once for a batch, where the queue has these.
+func tasks(jobs []record.PlannedJob, times map[measured]gate.Times, perBatch []job.Stage) (map[gate.ItemID][]gate.Task, [][]gate.Task) {
 	byItem := map[gate.ItemID][]gate.Task{}
 	var usual [][]gate.Task
 	last := int64(0)
@@ -135,10 +136,12 @@ func tasks(jobs []record.PlannedJob, times map[measured]gate.Times) (map[gate.It
 		if j.Item != 0 && byItem[j.Item] == nil {
 			byItem[j.Item] = []gate.Task{}
 		}
-		if j.Name == "" {
+		if j.Name == "" || j.Item == 0 && j.Others {
 			continue
 		}
-		t := gate.Task{Name: j.Name, Voting: j.Voting, Rank: rank(j.Stage), Ran: length(j.Ran)}
+		t := gate.Task{
+			Name: j.Name, Voting: j.Voting, Rank: rank(j.Stage), Ran: length(j.Ran), Batch: slices.Contains(perBatch, j.Stage),
+		}
 		if t.Takes = times[measured{j.Stage, j.Package}]; len(t.Takes) == 0 {
 			t.Takes = times[measured{j.Stage, ""}]
 		}

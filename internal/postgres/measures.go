@@ -64,9 +64,17 @@ func (s *Store) PlannedJobs(ctx context.Context, queue string, items []int64) ([
 			ORDER BY b.serial DESC LIMIT 20))
 		SELECT w.item, w.id AS buildset, coalesce(j.name, '') AS name, coalesce(j.stage, '') AS stage, coalesce(j.package, '') AS package,
 			coalesce(j.voting, false) AS voting,
-			CASE WHEN j.state = 'running' THEN greatest(extract(epoch FROM now() - j.started_at), 0) ELSE 0 END::float8 AS ran
-		FROM wanted w LEFT JOIN jobs j ON j.buildset = w.id
-		ORDER BY w.item, w.id, j.id`, queue, items)
+			CASE WHEN j.state = 'running' THEN greatest(extract(epoch FROM now() - j.started_at), 0) ELSE 0 END::float8 AS ran,
+			coalesce(b.batch IS NOT NULL AND b.later @> jsonb_build_array(jsonb_build_object('Stage', j.stage))
+				AND NOT b.later @> jsonb_build_array(jsonb_build_object('Name', j.name)), false) AS others,
+			coalesce(j.id, 0) AS place
+		FROM wanted w JOIN buildsets b ON b.id = w.id LEFT JOIN jobs j ON j.buildset = w.id
+		UNION ALL
+		SELECT w.item, w.id, l.job ->> 'Name', l.job ->> 'Stage', l.job ->> 'Package', (l.job ->> 'Voting')::boolean, 0, false, l.place
+		FROM wanted w JOIN buildsets b ON b.id = w.id
+		CROSS JOIN LATERAL jsonb_array_elements(b.later) WITH ORDINALITY AS l (job, place)
+		WHERE NOT EXISTS (SELECT FROM jobs j WHERE j.buildset = w.id AND j.name = l.job ->> 'Name')
+		ORDER BY item, buildset, place`, queue, items)
 }
 
 // RestrictedChanges gives the changes of a queue that not everybody may read; "": of all.

@@ -144,5 +144,7 @@ type PlannedJob struct {
 	Stage    job.Stage   `db:"stage"`
 	Package  string      `db:"package"`
 	Voting   bool        `db:"voting"`
-	Ran      float64     `db:"ran"` // seconds since it began, while it runs
+	Ran      float64     `db:"ran"`    // seconds since it began, while it runs
+	Others   bool        `db:"others"` // planned there for another member of its batch
+	Place    int64       `db:"place"`  // orders those of a buildset
 }
