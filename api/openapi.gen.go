@@ -722,7 +722,7 @@ type Item struct {
 	// ID Number of the item in its queue.
 	ID int64 `json:"id"`
 
-	// Lane Where the queue has lanes, the item at the head of its lane: itself, if nothing ahead can affect it.
+	// Lane Where the queue has lanes, the first item of its lane, those behind that joined it included.
 	Lane *int64 `json:"lane,omitempty"`
 
 	// Place Its place, from 1.
@@ -839,6 +839,22 @@ type JobSummary struct {
 
 	// Word The state in words: "passed in 12 s".
 	Word string `json:"word"`
+}
+
+// Lane Those items of a queue that can affect each other, by themselves or through others. A restricted item is in no lane that is shown.
+type Lane struct {
+	// Active Items within its window.
+	Active int `json:"active"`
+
+	// ID The first of its items.
+	ID    int64 `json:"id"`
+	Items int   `json:"items"`
+
+	// Name The projects of its changes: "hello", "hello, zlib and 3 more".
+	Name string `json:"name"`
+
+	// Window How many of its items are tested at once.
+	Window int `json:"window"`
 }
 
 // Need defines model for Need.
@@ -958,11 +974,16 @@ type Publication struct {
 
 // Queue defines model for Queue.
 type Queue struct {
-	Items  []Item    `json:"items"`
-	Kind   QueueKind `json:"kind"`
-	Name   string    `json:"name"`
-	Paused *Note     `json:"paused,omitempty"`
-	Window int       `json:"window"`
+	Items []Item    `json:"items"`
+	Kind  QueueKind `json:"kind"`
+
+	// Lanes Absent where the queue has none.
+	Lanes  *[]Lane `json:"lanes,omitempty"`
+	Name   string  `json:"name"`
+	Paused *Note   `json:"paused,omitempty"`
+
+	// Window In each lane.
+	Window int `json:"window"`
 }
 
 // QueueKind defines model for Queue.Kind.
@@ -974,12 +995,15 @@ type QueueSummary struct {
 	Active int `json:"active"`
 	Items  int `json:"items"`
 
+	// Lanes Absent where the queue has none.
+	Lanes *[]Lane `json:"lanes,omitempty"`
+
 	// Last When an item is expected to merge, if nobody does anything. Absent where it is not expected to, or nothing is known.
 	Last   *Estimate `json:"last,omitempty"`
 	Name   string    `json:"name"`
 	Paused *Note     `json:"paused,omitempty"`
 
-	// Window How many items are tested at once.
+	// Window How many items are tested at once, in each lane.
 	Window int `json:"window"`
 }
 

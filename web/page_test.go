@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,33 @@ func TestEveryPage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLanes: the items of a queue with lanes stand lane by lane, each spine its
+// own; in a queue's page and among all queues.
+func TestLanes(t *testing.T) {
+	f := serve(t, webtest.Lanes(time.Now()))
+	for look, l := range looks() {
+		p := f.open("/queue/main", l)
+		p.shows("7 items in 3 lanes, 6 within the lanes’ windows", "libevent, memcached and 1 more", "zlib, curl", "In a lane of its own", "Restricted",
+			"stands behind #1060", "stands behind #1061", "The window ends here: 2 are tested at once, 1 waits below.")
+		var order []string
+		if err := p.Eval(t.Context(), `[...document.querySelectorAll(".lane")].map((l) => l.querySelector("h3").textContent + ": " + [...l.querySelectorAll(".node")].map((n) => n.textContent).join(" "))`, &order); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"libevent, memcached and 1 more: 1 3 6", "zlib, curl: 2 5", "In a lane of its own: 4", "Restricted: 7"}; !slices.Equal(order, want) {
+			t.Errorf("%s: lanes and places %q, want %q", look, order, want)
+		}
+		if over := p.number(`document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			t.Errorf("%s: the page is %v px wider than the window", look, over)
+		}
+		var found []string
+		if err := p.Eval(t.Context(), unreadable, &found); err != nil || len(found) > 0 {
+			t.Errorf("%v %q", err, found)
+		}
+		p.picture("lanes-" + look)
+	}
+	f.open("/", laptop).shows("7 items in 3 lanes", "zlib, curl")
 }
 
 // TestFirstSteps: where nothing has happened the page says what to do.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,14 @@ func names(changes []api.ChangeRef) string {
 }
 
 func showQueue(t *table, q api.Queue) {
-	t.line("%s: %d items, window %d", q.Name, len(q.Items), q.Window)
+	lanes, called := "", map[int64]string{}
+	if q.Lanes != nil {
+		lanes = " in each of " + lanesInWords(*q.Lanes)
+		for _, l := range *q.Lanes {
+			called[l.ID] = l.Name
+		}
+	}
+	t.line("%s: %d items, window %d%s", q.Name, len(q.Items), q.Window, lanes)
 	if q.Paused != nil {
 		t.line("paused by %s at %s: %s", q.Paused.Who, q.Paused.At.UTC().Format("2006-01-02 15:04 MST"), q.Paused.Why)
 	}
@@ -35,8 +43,34 @@ func showQueue(t *table, q api.Queue) {
 		if it.Estimate != nil {
 			estimate = merges(*it.Estimate, time.Now())
 		}
-		t.row(fmt.Sprint(it.Place), what, it.Word, buildset, estimate)
+		cells := []string{fmt.Sprint(it.Place), what, it.Word, buildset, estimate}
+		if q.Lanes != nil {
+			lane := ""
+			if it.Lane != nil {
+				lane = called[*it.Lane]
+			}
+			cells = slices.Insert(cells, 1, lane)
+		}
+		t.row(cells...)
 	}
+}
+
+// lanesInWords counts lanes, and names those of several items, the longest first.
+func lanesInWords(lanes []api.Lane) string {
+	s := fmt.Sprintf("%d lanes", len(lanes))
+	if len(lanes) == 1 {
+		s = "1 lane"
+	}
+	several := slices.DeleteFunc(slices.Clone(lanes), func(l api.Lane) bool { return l.Items < 2 })
+	slices.SortStableFunc(several, func(a, b api.Lane) int { return b.Items - a.Items })
+	for i, l := range several[:min(len(several), 5)] {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		s += fmt.Sprintf("%s%d of %s", sep, l.Items, l.Name)
+	}
+	return s
 }
 
 func showChange(t *table, c api.Change) {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sluice/internal/gate"
 	"sluice/internal/record"
 )
 
@@ -25,8 +26,10 @@ func measure(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	queueItems    = measure("queue_items", "Items in a queue of the gate.", "queue")
-	queueActive   = measure("queue_active_items", "Items within the window of a queue of the gate.", "queue")
-	queueWindow   = measure("queue_window", "Size of the window of a queue of the gate.", "queue")
+	queueActive   = measure("queue_active_items", "Items within the window of a queue of the gate, or the windows of its lanes.", "queue")
+	queueWindow   = measure("queue_window", "Size of the window of a queue of the gate, the same in each of its lanes.", "queue")
+	queueLanes    = measure("queue_lanes", "Lanes of a queue of the gate that has lanes.", "queue")
+	queueLongest  = measure("queue_longest_lane_items", "Items in the longest lane of a queue of the gate that has lanes.", "queue")
 	queuePaused   = measure("queue_paused", "1 where an operator has paused the queue.", "queue")
 	checksPresent = measure("checks", "Patch sets that are being checked.")
 	jobsNow       = measure("jobs", "Jobs by stage and state, all that the database holds.", "stage", "state")
@@ -42,7 +45,7 @@ var (
 )
 
 var allMeasures = []*prometheus.Desc{
-	queueItems, queueActive, queueWindow, queuePaused, checksPresent, jobsNow, jobSeconds, jobsEnded, gateSeconds, gateCount,
+	queueItems, queueActive, queueWindow, queueLanes, queueLongest, queuePaused, checksPresent, jobsNow, jobSeconds, jobsEnded, gateSeconds, gateCount,
 	reconcileAge, streamUp, workerAge, workerBusy, scrapeOK,
 }
 
@@ -118,7 +121,13 @@ func (g *gauges) read(ctx context.Context) error {
 	for _, q := range queues {
 		n := len(q.State.Items)
 		g.add(queueItems, float64(n), q.Name)
-		g.add(queueActive, float64(min(n, q.State.Window)), q.Name)
+		within := min(n, q.State.Window)
+		if site, _ := g.s.Site.QueueNamed(q.Name); site.Lanes {
+			if within, err = g.lanes(ctx, q.Name); err != nil {
+				return err
+			}
+		}
+		g.add(queueActive, float64(within), q.Name)
 		g.add(queueWindow, float64(q.State.Window), q.Name)
 		g.add(queuePaused, truth(q.State.Paused != nil), q.Name)
 	}
@@ -140,6 +149,26 @@ func (g *gauges) read(ctx context.Context) error {
 	return g.jobs(ctx)
 }
 
+// lanes tells of a queue's lanes, not of each: they come and go. It says how many
+// items are active in them.
+func (g *gauges) lanes(ctx context.Context, queue string) (within int, err error) {
+	state, facts, err := g.s.Facts(ctx, queue)
+	if err != nil {
+		return 0, err
+	}
+	places := gate.Order(state, facts)
+	count, longest, items := 0, 0, map[gate.ItemID]int{}
+	for _, p := range places {
+		if items[p.Lane]++; items[p.Lane] == 1 {
+			count++
+		}
+		longest = max(longest, items[p.Lane])
+	}
+	g.add(queueLanes, float64(count), queue)
+	g.add(queueLongest, float64(longest), queue)
+	return active(places), nil
+}
+
 func (g *gauges) jobs(ctx context.Context) error {
 	counts, err := g.s.Store.JobCounts(ctx)
 	if err != nil {
@@ -158,8 +187,8 @@ func (g *gauges) jobs(ctx context.Context) error {
 		return err
 	}
 	g.spans(jobSeconds, jobsEnded, jobs)
-	gate, err := g.s.Store.GateSpans(ctx)
-	g.spans(gateSeconds, gateCount, gate)
+	spans, err := g.s.Store.GateSpans(ctx)
+	g.spans(gateSeconds, gateCount, spans)
 	return err
 }
 

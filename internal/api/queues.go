@@ -61,6 +61,9 @@ func (s *server) queueSummaries(ctx context.Context, queues []record.Queue) []co
 			Name: q.Name, Items: len(q.State.Items), Active: min(len(q.State.Items), q.State.Window), Window: q.State.Window,
 			Paused: note(q.State.Paused),
 		}
+		if site, _ := s.Site.QueueNamed(q.Name); site.Lanes {
+			s.addLanes(ctx, &out)
+		}
 		estimate := s.estimates(ctx, q.Name)
 		for i := len(q.State.Items) - 1; i >= 0 && out.Last == nil; i-- {
 			if changes := q.State.Items[i].Changes; len(changes) > 0 {
@@ -92,6 +95,7 @@ func (s *server) GetQueue(ctx context.Context, r contract.GetQueueRequestObject)
 	}
 	return contract.GetQueue200JSONResponse{
 		Name: r.Name, Kind: contract.QueueKind(state.Kind), Window: state.Window, Paused: note(state.Paused), Items: items,
+		Lanes: lanesOf(gate.Order(state, facts), state.Window),
 	}, nil
 }
 
@@ -115,7 +119,7 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 	if err != nil {
 		return nil, err
 	}
-	estimate := s.estimates(ctx, state.Queue)
+	estimate, explain := s.estimates(ctx, state.Queue), gate.Explainer(state, facts)
 	out := []contract.Item{}
 	for i, p := range gate.Order(state, facts) {
 		it := contract.Item{
@@ -138,7 +142,7 @@ func (s *server) items(ctx context.Context, state gate.State, facts gate.Facts) 
 		}
 		it.Changes = k.refs(p.Changes)
 		it.Estimate = estimate(p.Changes[0].ID)
-		why := reason(gate.Explain(state, facts, p.Changes[0].ID))
+		why := reason(explain(p.Changes[0].ID))
 		it.Reason = &why
 		if b := buildsets[gate.BuildsetID(p.Buildset)]; b != nil && p.Buildset != 0 {
 			it.Buildset = b

@@ -13,14 +13,19 @@ export interface Worker {
 }
 export interface Stream { gerrit: string; url: string; connected: boolean; since?: Time; error: string }
 
-export interface QueueSummary { name: string; items: number; active: number; window: number; paused?: Note; last?: Estimate }
+export interface QueueSummary {
+  name: string; items: number; active: number; window: number; lanes?: Lane[]; paused?: Note; last?: Estimate;
+}
+export interface Lane { id: number; name: string; items: number; active: number; window: number }
 export interface Estimate { at: Time; from: Time; to: Time; chance: number }
-export interface Queue { name: string; kind: "dependent" | "independent"; window: number; paused?: Note; items: Item[] }
+export interface Queue {
+  name: string; kind: "dependent" | "independent"; window: number; lanes?: Lane[]; paused?: Note; items: Item[];
+}
 export type PlaceState =
   | "waiting" | "merging" | "testing" | "passed" | "failing" | "conflict" | "error" | "red" | "held" | "submitting" | "verifying";
 export interface Item {
   id: number; place: number; state: PlaceState; word: string; active: boolean; restricted: boolean; changes: ChangeRef[];
-  behind: number[]; done: number; total: number; entered_at: Time; buildset?: BuildsetSummary; reason?: Reason;
+  behind: number[]; lane?: number; done: number; total: number; entered_at: Time; buildset?: BuildsetSummary; reason?: Reason;
   estimate?: Estimate;
 }
 export interface ChangeRef {

@@ -105,6 +105,39 @@ func (s *scene) gate() {
 	}
 }
 
+// Lanes is a gate with four lanes: two of several items, a change that nothing
+// ahead can affect, and a restricted one.
+func Lanes(now time.Time) *World {
+	s := &scene{World: empty(), now: now, next: 100}
+	s.Status = api.Status{Version: "v1.4.0", Now: now, Streams: []api.Stream{{Gerrit: "main", URL: gerritURL, Connected: true}}}
+	s.Queues = []api.Queue{{Name: "main", Kind: "dependent", Window: 2}}
+	put := func(number int, project, subject, owner string, lane int64, state api.PlaceState, word, jobs string, behind ...int64) {
+		changes := []api.ChangeRef{s.change(number, 1, project, subject, owner)}
+		var b *api.Buildset
+		if jobs != "" {
+			b = s.buildset("main", "testing", changes, stages{project, deb, jobs}, stages{project, rpm, jobs})
+		}
+		s.item(state, word, b, changes, behind...)
+		it := &s.Queues[0].Items[len(s.Queues[0].Items)-1]
+		it.Lane, it.Active = &lane, jobs != ""
+	}
+	put(1060, "libevent", "Close idle connections after their time-out", "Ada Lind", 12, "passed", "passed, about to be submitted", "pppppp")
+	put(1061, "zlib", "Read gzip headers with an extra field", "Jon Berg", 13, "testing", "testing", "pprww")
+	put(1062, "memcached", "Use the new time-out of libevent", "Ada Lind", 12, "testing", "testing", "ppppr", 12)
+	put(1063, "tzdata", "Follow 2026c", "Olu Adeyemi", 15, "testing", "testing", "prwwww")
+	put(1064, "curl", "Read compressed answers by the new zlib", "Priya Anand", 13, "testing", "testing", "rwwww", 13)
+	put(1065, "tor", "Ask libevent for its version", "Mira Novak", 12, "waiting", "waiting outside the window", "")
+	s.Queues[0].Items = append(s.Queues[0].Items, api.Item{
+		ID: 18, Place: 7, State: "testing", Word: "a restricted item", Active: true, Restricted: true, Behind: []int64{}, EnteredAt: s.ago(time.Minute),
+	})
+	s.Queues[0].Lanes = &[]api.Lane{
+		{ID: 12, Name: "libevent, memcached and 1 more", Items: 3, Active: 2, Window: 2},
+		{ID: 13, Name: "zlib, curl", Items: 2, Active: 2, Window: 2},
+		{ID: 15, Name: "tzdata", Items: 1, Active: 1, Window: 2},
+	}
+	return s.World
+}
+
 func (s *scene) checks() {
 	for i, c := range []struct {
 		ref    api.ChangeRef

@@ -27,7 +27,7 @@ func TestAnswersObeyTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, w := range map[string]*World{"busy": Busy(time.Now()), "quiet": Quiet(time.Now())} {
+	for name, w := range map[string]*World{"busy": Busy(time.Now()), "quiet": Quiet(time.Now()), "lanes": Lanes(time.Now())} {
 		h := New(fstest.MapFS{}, w).Handler()
 		for _, path := range addresses(w) {
 			r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)

@@ -11,15 +11,36 @@ export function passedBy(i: Item): boolean {
   return i.state === "failing" || i.state === "conflict" || i.state === "held" || i.state === "error" || i.state === "red";
 }
 
+/** All items in order, or lane by lane where there are several. */
 export function ItemList({ queue: q }: { queue: Queue }) {
-  const beyond = q.items.findIndex((i) => !i.active);
-  const good = q.items.filter((i) => i.active && !passedBy(i));
-  const last = good[good.length - 1];
+  const lanes = q.lanes ?? [];
+  if (lanes.length < 2) return <Line queue={q} items={q.items} />;
+  const long = lanes.filter((l) => l.items > 1);
+  const alone = q.items.filter((i) => i.lane !== undefined && !long.some((l) => l.id === i.lane));
+  const hidden = q.items.filter((i) => i.lane === undefined);
+  return (
+    <div class="lanes">
+      {long.map((l) => (
+        <Lane key={l.id} title={l.name}><Line queue={q} items={q.items.filter((i) => i.lane === l.id)} /></Lane>
+      ))}
+      {alone.length > 0 && <Lane title={alone.length === 1 ? "In a lane of its own" : "Each in a lane of its own"}><Line queue={q} items={alone} apart /></Lane>}
+      {hidden.length > 0 && <Lane title="Restricted"><Line queue={q} items={hidden} apart /></Lane>}
+    </div>
+  );
+}
+
+function Lane({ title, children }: { title: string; children: preact.ComponentChildren }) {
+  return <section class="lane"><h3>{title}</h3>{children}</section>;
+}
+
+/** Items one below the other; the spine says who stands behind whom, but of items that stand apart. */
+function Line({ queue: q, items, apart }: { queue: Queue; items: Item[]; apart?: boolean }) {
+  const last = items.map((i) => i.active).lastIndexOf(true);
+  const end = apart ? -1 : items.map((i) => i.active && !passedBy(i)).lastIndexOf(true);
   const nodes: preact.ComponentChildren[] = [];
-  for (const [at, i] of q.items.entries()) {
-    if (at === beyond) nodes.push(<Edge key="edge" queue={q} waiting={q.items.length - beyond} />);
-    const place = last ? q.items.indexOf(last) : -1;
-    nodes.push(<ItemRow key={i.id} item={i} items={q.items} spine={at <= place} ends={at === place} />);
+  for (const [at, i] of items.entries()) {
+    if (at === last + 1) nodes.push(<Edge key="edge" queue={q} waiting={items.length - at} />);
+    nodes.push(<ItemRow key={i.id} item={i} items={q.items} spine={at <= end} ends={at === end} />);
   }
   return <ol class="items">{nodes}</ol>;
 }
@@ -68,7 +89,7 @@ function short(i: Item): string {
 function Stands({ item: i, items }: { item: Item; items: Item[] }) {
   if (!i.active || i.restricted) return null;
   if (passedBy(i)) {
-    const later = items.some((o) => o.place > i.place && o.active && !passedBy(o));
+    const later = items.some((o) => o.place > i.place && o.lane === i.lane && o.active && !passedBy(o));
     return later ? <span class="stands">those behind pass it by</span> : null;
   }
   const on = items.filter((o) => i.behind.includes(o.id)).at(-1);
@@ -81,11 +102,14 @@ function Stands({ item: i, items }: { item: Item; items: Item[] }) {
 export function QueueHead({ queue: q, level }: { queue: Queue; level: 1 | 2 }) {
   const H = level === 1 ? "h1" : "h2";
   const active = q.items.filter((i) => i.active).length;
+  const several = q.lanes && q.lanes.length > 1 ? q.lanes.length : 0;
   return (
     <div class="queuehead">
       <H><a href={queuePath(q.name)}>{q.name}</a></H>
       <p>
-        {q.items.length === 0 ? "empty" : count(q.items.length, "item")}, {q.items.length > active ? `${active} within the window` : `window of ${q.window}`}
+        {q.items.length === 0 ? "empty" : count(q.items.length, "item")}{several ? ` in ${several} lanes` : ""}, {q.items.length > active
+          ? `${active} within the ${several ? "lanes’ windows" : "window"}`
+          : `window of ${q.window}${several ? " in each lane" : ""}`}
       </p>
       {q.paused && (
         <p class="paused"><Badge look="odd">paused</Badge> by {q.paused.who} <Ago at={q.paused.at} />: {q.paused.why}</p>
