@@ -56,8 +56,9 @@ func (d *decider) newManyLanes() *manyLanes {
 		met: newTouching(d), good: make([]bool, n), secret: make([]bool, n), stacks: make([][]int, n), marks: make([]int, n),
 		attempts: make([]BuildsetID, n), closed: make([]numbered, n),
 	}
+	l.met.changes = nil // that is what is linked
 	l.link()
-	j := joiner{lanes: l, unknown: -1, branches: make(map[Branch]int, n)}
+	j := joiner{lanes: l, unknown: -1, branches: map[Branch]int{}}
 	room := room{d: d}
 	for i, it := range d.s.Items {
 		l.arrive(i, it)
@@ -316,10 +317,12 @@ func (l *manyLanes) push(i int, restricted, good bool, base []int) {
 	if l.attempts[i] = it.attempt(); it.Buildset == nil && it.Submit == nil {
 		l.attempts[i] = endless
 	}
-	if it.Buildset != nil && it.Submit == nil {
-		base = l.unlanded(i, base)
+	switch {
+	case it.Buildset == nil || it.Submit != nil:
+		l.stacks[i] = base
+	case l.stacks[i] == nil: // or fits has found it
+		l.stacks[i] = l.unlanded(i, base)
 	}
-	l.stacks[i] = base
 	l.good[i], l.secret[i], l.veiled = good, restricted, l.veiled || restricted
 	l.met.add(i, it.Changes, l.closed[i])
 }
@@ -354,7 +357,11 @@ func (l *manyLanes) fits(i int, base []int) bool {
 		}
 		l.marks[at] = l.mark
 	}
-	return !slices.ContainsFunc(base, func(at int) bool { return l.marks[at] != l.mark }) && l.whole(rest)
+	if slices.ContainsFunc(base, func(at int) bool { return l.marks[at] != l.mark }) || !l.whole(rest) {
+		return false
+	}
+	l.stacks[i] = rest
+	return true
 }
 
 // whole says that a stack, which is marked, holds what each of it stands behind.

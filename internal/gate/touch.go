@@ -70,10 +70,11 @@ type touching struct {
 	d               *decider
 	provides, needs [][]int // by the number of a name
 	branches        map[Branch][]int
-	changes         map[ChangeID]int
+	changes         map[ChangeID]int // nil where who needs whom is found otherwise
 	unknown, all    []int
 	marks           []int // of a set, the last question that it was found for
 	asked           int
+	found           []int // the last answer
 }
 
 func newTouching(d *decider) *touching {
@@ -84,7 +85,10 @@ func newTouching(d *decider) *touching {
 func (t *touching) add(k int, refs []Ref, c numbered) {
 	t.all, t.marks = append(t.all, k), grown(t.marks, k)
 	for _, r := range refs {
-		t.branches[r.Branch], t.changes[r.ID] = append(t.branches[r.Branch], k), k
+		t.branches[r.Branch] = append(t.branches[r.Branch], k)
+		if t.changes != nil {
+			t.changes[r.ID] = k
+		}
 	}
 	note := func(by [][]int, names []int) [][]int {
 		for _, n := range names {
@@ -110,18 +114,19 @@ func grown[E any](list []E, i int) []E {
 }
 
 // of lists the sets that some changes, with these closures, touch: each once, in
-// no order.
+// no order. The list is good until the next question.
 func (t *touching) of(refs []Ref, c numbered) []int {
+	t.found = t.found[:0]
 	if c.unknown {
-		return slices.Clone(t.all)
+		t.found = append(t.found, t.all...)
+		return t.found
 	}
 	t.asked++
-	var found []int
 	take := func(sets []int) {
 		for _, k := range sets {
 			if t.marks[k] != t.asked {
 				t.marks[k] = t.asked
-				found = append(found, k)
+				t.found = append(t.found, k)
 			}
 		}
 	}
@@ -133,10 +138,8 @@ func (t *touching) of(refs []Ref, c numbered) []int {
 	take(t.unknown)
 	for _, r := range refs {
 		take(t.branches[r.Branch])
-		for _, n := range t.d.needs(new(t.d.f.Changes[r.ID])) {
-			if k, in := t.changes[n.ID]; in {
-				take([]int{k})
-			}
+		if t.changes != nil {
+			t.needed(r.ID, take)
 		}
 	}
 	for _, n := range c.provides {
@@ -146,7 +149,16 @@ func (t *touching) of(refs []Ref, c numbered) []int {
 	for _, n := range c.needs {
 		named(t.provides, n)
 	}
-	return found
+	return t.found
+}
+
+// needed takes the sets that a change needs.
+func (t *touching) needed(id ChangeID, take func([]int)) {
+	for _, n := range t.d.needs(new(t.d.f.Changes[id])) {
+		if k, in := t.changes[n.ID]; in {
+			take([]int{k})
+		}
+	}
 }
 
 func (t *touching) any(refs []Ref) bool { return len(t.of(refs, t.d.numbered(refs))) > 0 }
