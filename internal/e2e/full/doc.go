@@ -7,7 +7,8 @@
 //
 // Start with story_test.go: one story, told in order, since its parts share the
 // service, the roots and the workers that were dear to make. hostile_test.go
-// has the packages of somebody who means harm, worker_test.go a worker's
+// has the packages of somebody who means harm, evidence_test.go those that fail
+// on the branch itself, worker_test.go a worker's
 // namespaces and what it may leave behind, client_test.go the outside clients,
 // site_test.go the service.
 package full

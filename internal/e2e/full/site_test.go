@@ -84,11 +84,18 @@ local_worker: {enabled: false}
 repositories: {origin: Full, label: Full, export: %[1]s/export}
 `
 
-// start serves with the given rules of stages.
-func (s *site) start(stages string) {
+// start serves with the given rules of stages; edits are pairs of what is in the
+// site file and what takes its place.
+func (s *site) start(stages string, edits ...string) {
 	s.t.Helper()
 	text := trial.Site(s.service.URL, filepath.Join(s.dir, "data"), s.g.Named(filepath.Join(s.dir, "token"))) +
 		trial.RealDists(testenv.RPMDistro(s.t), "full/**") + fmt.Sprintf(rest, s.dir, stages)
+	for i := 0; i+1 < len(edits); i += 2 {
+		if !strings.Contains(text, edits[i]) {
+			s.t.Fatalf("%q is not in the site file:\n%s", edits[i], text)
+		}
+		text = strings.Replace(text, edits[i], edits[i+1], 1)
+	}
 	write(s.t, s.service.Config, text)
 	log := filepath.Join(s.dir, "serve.log")
 	err := s.service.Serve(s.t.Context(), log, "/healthz")

@@ -55,6 +55,8 @@ func TestWholeWay(t *testing.T) {
 		s.client(dist(f.target)).installs(f.target, f.versions[1])
 	}
 
+	s.redBases()
+
 	stop(t, s.service.Process) // the worker lives through this
 	s.start("build: {timeout: 90s, processes: 400}, install: {timeout: 80s, processes: 400}, root: {timeout: 20m}")
 	slow := s.killed(first)
