@@ -146,7 +146,7 @@ func showStatus(t *table, s api.Status) {
 	for _, q := range s.Queues {
 		state := fmt.Sprintf("%d items, %d active, window %d", q.Items, q.Active, q.Window)
 		if q.Lanes != nil {
-			state += " in each of " + lanesInWords(*q.Lanes)
+			state += lanesInWords(*q.Lanes)
 		}
 		if q.Last != nil {
 			state += "; the last one " + merges(*q.Last, s.Now)

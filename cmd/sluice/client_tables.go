@@ -21,7 +21,7 @@ func names(changes []api.ChangeRef) string {
 func showQueue(t *table, q api.Queue) {
 	lanes, called := "", map[int64]string{}
 	if q.Lanes != nil {
-		lanes = " in each of " + lanesInWords(*q.Lanes)
+		lanes = lanesInWords(*q.Lanes)
 		for _, l := range *q.Lanes {
 			called[l.ID] = l.Name
 		}
@@ -55,12 +55,13 @@ func showQueue(t *table, q api.Queue) {
 	}
 }
 
-// lanesInWords counts lanes, and names those of several items, the longest first.
+// lanesInWords says behind the window how many lanes have one, and names those of
+// several items, the longest first.
 func lanesInWords(lanes []api.Lane) string {
-	s := fmt.Sprintf("%d lanes", len(lanes))
-	if len(lanes) == 1 {
-		s = "1 lane"
+	if len(lanes) < 2 {
+		return ""
 	}
+	s := fmt.Sprintf(" in each of %d lanes", len(lanes))
 	several := slices.DeleteFunc(slices.Clone(lanes), func(l api.Lane) bool { return l.Items < 2 })
 	slices.SortStableFunc(several, func(a, b api.Lane) int { return b.Items - a.Items })
 	for i, l := range several[:min(len(several), 5)] {
