@@ -96,42 +96,49 @@ func each(changes []*testenv.Pushed, of func(*testenv.Pushed) string) []string {
 
 // BenchmarkLand measures approved changes until they have merged, with empty
 // stages, against a bare loop of the same votes and submits on the same Gerrit.
-// A name is CHANGES/PROJECTS.
+// A name is CHANGES/PROJECTS, and "lanes" where the projects have lanes of their own.
 func BenchmarkLand(b *testing.B) {
+	const wide = "{start: 200, floor: 3, ceiling: 200}"
 	sizes := [][2]int{{1, 1}, {20, 20}, {20, 1}}
 	if testenv.Full() {
 		sizes = append(sizes, [][2]int{{100, 1}, {100, 10}, {200, 10}}...)
 	}
 	for _, size := range sizes {
 		n, projects := size[0], size[1]
-		b.Run(fmt.Sprintf("%d/%d", n, projects), func(b *testing.B) {
-			s := benchSite(b, options{check: "none", gate: "none", window: "{start: 200, floor: 3, ceiling: 200}"}, projects)
-			ungated := *s // the same projects, where no rule of the site is for them
-			ungated.name = "bare-" + s.name
-			for i := range projects {
-				ungated.project(fmt.Sprintf("p%d", i))
-			}
-			for round := 0; b.Loop(); round++ {
-				gated, bare := s.proposals(b, n, projects, "gated", round), ungated.proposals(b, n, projects, "bare", round)
-				s.checked(gated...)
-				s.empty()
-				began := time.Now()
-				for _, c := range gated {
-					s.g.Approve(b, c.Number)
-				}
-				s.knownMerged(gated...)
-				withGate := time.Since(began)
-				s.empty()
-				began = time.Now()
-				for _, c := range bare {
-					s.g.Land(b, c.Number)
-				}
-				without := time.Since(began)
-				b.ReportMetric(float64(n)/withGate.Seconds(), "gated/s")
-				b.ReportMetric(float64(n)/without.Seconds(), "bare/s")
-				b.ReportMetric(100*without.Seconds()/withGate.Seconds(), "%of-bare")
-			}
-		})
+		name := fmt.Sprintf("%d/%d", n, projects)
+		b.Run(name, func(b *testing.B) { land(b, n, projects, wide) })
+		if projects > 1 {
+			b.Run(name+"/lanes", func(b *testing.B) { land(b, n, projects, wide+", lanes: true") })
+		}
+	}
+}
+
+func land(b *testing.B, n, projects int, window string) {
+	s := benchSite(b, options{check: "none", gate: "none", window: window}, projects)
+	ungated := *s // the same projects, where no rule of the site is for them
+	ungated.name = "bare-" + s.name
+	for i := range projects {
+		ungated.project(fmt.Sprintf("p%d", i))
+	}
+	for round := 0; b.Loop(); round++ {
+		gated, bare := s.proposals(b, n, projects, "gated", round), ungated.proposals(b, n, projects, "bare", round)
+		s.checked(gated...)
+		s.empty()
+		began := time.Now()
+		for _, c := range gated {
+			s.g.Approve(b, c.Number)
+		}
+		s.knownMerged(gated...)
+		withGate := time.Since(began)
+		s.empty()
+		began = time.Now()
+		for _, c := range bare {
+			s.g.Land(b, c.Number)
+		}
+		without := time.Since(began)
+		b.ReportMetric(float64(n)/withGate.Seconds(), "gated/s")
+		b.ReportMetric(float64(n)/without.Seconds(), "bare/s")
+		b.ReportMetric(100*without.Seconds()/withGate.Seconds(), "%of-bare")
 	}
 }
 
