@@ -169,7 +169,7 @@ func messageEdited(s *site) {
 }
 
 // Somebody forces the branch back behind what was tested on: the item is tested
-// again on what is there. Gerrit will not have it: it stands on a change that
+// again on what is there. Gerrit would not have it: it stands on a change that
 // counts as merged, and is not.
 func branchForcedBack(s *site) {
 	name := s.packages("a")[0]
@@ -183,7 +183,7 @@ func branchForcedBack(s *site) {
 	s.tested(second, 0)
 	s.force(name, "main~1:refs/heads/main")
 	release()
-	s.told(second, "Gerrit refused the submit", "Depends on commit that cannot be merged")
+	s.told(second, "Gate failed: the change does not merge", "depends on a commit that is not merged", first.Revision)
 	s.empty()
 	if n := s.buildsetsOf(second); n < 2 {
 		s.t.Errorf("%d buildsets: it was not tested on what is there now", n)

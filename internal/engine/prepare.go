@@ -305,7 +305,10 @@ func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under 
 		return under, nil
 	}
 	if res.Conflict != nil {
-		c := gate.Conflict{Files: res.Conflict.Files, Text: res.Conflict.String()}
+		c := gate.Conflict{Text: res.Conflict.String()}
+		if res.Conflict.Reason != git.MissingDependency { // what is missing are commits
+			c.Files = res.Conflict.Files
+		}
 		if len(refs) > 0 && len(ahead) > 0 {
 			c.With = p.blame(ctx, project, res.Conflict, refs, ahead)
 		}
@@ -375,9 +378,10 @@ func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch ga
 }
 
 // have fetches a commit that a ref points to, unless the mirror has it; it
-// mostly stands on what the branch near has.
+// mostly stands on what the branch near has. A branch's own ref is moved in any
+// case, for a merge looks up what is on the branches.
 func (e *Engine) have(ctx context.Context, project git.Project, near, ref, commit string) error {
-	if _, err := e.tree(ctx, project, commit); err == nil {
+	if _, err := e.tree(ctx, project, commit); err == nil && ref != near {
 		return nil
 	}
 	return e.Git.FetchCommit(ctx, e.Remote(project), ref, commit, near)

@@ -26,6 +26,9 @@ func (s *Store) FetchCommit(ctx context.Context, r Remote, ref, commit string, n
 	if err := errors.Join(checkID(commit), checkRefPattern(ref)); err != nil {
 		return fmt.Errorf("fetch %s from %s: %w", r.Project, redacted(r.URL), err)
 	}
+	if done, err := s.moveRef(ctx, r.Project, ref, commit); done || err != nil {
+		return err
+	}
 	quick := s.fetchCommit(ctx, r, ref, commit, near)
 	if quick == nil || ctx.Err() != nil {
 		return quick
@@ -37,6 +40,28 @@ func (s *Store) FetchCommit(ctx context.Context, r Remote, ref, commit string, n
 		return fmt.Errorf("fetch %s from %s: %s is not at %s any more: %w", r.Project, redacted(r.URL), ref, commit, err)
 	}
 	return nil
+}
+
+// moveRef moves the mirror's ref to a commit that is here already, forwards or back.
+func (s *Store) moveRef(ctx context.Context, p Project, ref, commit string) (done bool, err error) {
+	dir, err := s.repo(p)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if at, err := s.resolve(ctx, dir, ref, "commit"); at == commit || err != nil && !errors.Is(err, ErrNotFound) {
+		return at == commit, err
+	}
+	if _, err := s.resolve(ctx, dir, commit, "commit"); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+		return false, err
+	}
+	err = s.updateRefs(ctx, p, "move", fmt.Sprintf("update %s %s\n", ref, commit), ref)
+	return err == nil, err
 }
 
 const (

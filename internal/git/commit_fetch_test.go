@@ -48,6 +48,14 @@ func TestFetchCommit(t *testing.T) {
 			if _, err := s.ReadFile(ctx, p, tip, "d/c", 100); err != nil {
 				t.Errorf("a file of change %d: %v", second.Number, err)
 			}
+			away := r
+			away.URL = "http://127.0.0.1:1/a/" + name
+			if err := s.FetchCommit(ctx, away, "refs/heads/main", first.Revision, "refs/heads/main"); err != nil {
+				t.Errorf("the branch was forced back to what is here: %v", err)
+			}
+			if at, err := s.Resolve(ctx, p, "refs/heads/main"); at != first.Revision || err != nil {
+				t.Errorf("the mirror's branch is at %s, %v, want %s", at, err, first.Revision)
+			}
 			if err := s.FetchCommit(ctx, r, "refs/heads/main", strings.Repeat("1", 40), "refs/heads/main"); !errors.Is(err, ErrNotFound) {
 				t.Errorf("a commit that the branch is not at: %v", err)
 			}

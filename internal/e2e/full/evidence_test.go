@@ -218,8 +218,10 @@ func (s *site) isBlamed(p *testenv.Pushed, job string) {
 func (s *site) landed(first, then *testenv.Pushed) {
 	s.t.Helper()
 	const query = `SELECT count(*) FROM buildsets a, buildsets b WHERE a.changes @> $1::jsonb AND b.changes @> $2::jsonb AND a.landed_at < b.landed_at`
-	if row[int](s, query, ofChange(first), ofChange(then)) != 1 {
-		s.t.Errorf("change %d did not land before change %d", first.Number, then.Number)
+	if n := row[int](s, query, ofChange(first), ofChange(then)); n != 1 {
+		all := rows[string](s, `SELECT format('  buildset %s of %s: made %s, landed %s, on %s', id, changes #>> '{0,number}', created_at::time, landed_at::time, base -> 'publications')
+			FROM buildsets WHERE queue = 'main' ORDER BY id`)
+		s.t.Errorf("change %d did not land before change %d: %d\n%s", first.Number, then.Number, n, strings.Join(all, "\n"))
 	}
 }
 
