@@ -30,7 +30,7 @@ func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, ser
 		if err != nil {
 			return err
 		}
-		s := submission{engine: e, sub: sub, base: b.Base}
+		s := submission{engine: e, sub: sub, base: b.Base, packages: b.Packages}
 		if s.first, err = e.Store.SubmitBegins(ctx, sub); err != nil {
 			return err
 		}
@@ -52,12 +52,13 @@ func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, ser
 
 // submission is one submit under way.
 type submission struct {
-	engine *Engine
-	sub    record.Submission
-	base   record.Base
-	landed []gate.ChangeID
-	isRead bool // the changes were read after the submit
-	first  bool // nobody tried before: nothing has been voted or submitted
+	engine   *Engine
+	sub      record.Submission
+	base     record.Base
+	packages []record.Subject
+	landed   []gate.ChangeID
+	isRead   bool // the changes were read after the submit
+	first    bool // nobody tried before: nothing has been voted or submitted
 }
 
 // read reads the changes once more. The facts come before the outcome: the
@@ -168,13 +169,48 @@ func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 }
 
 // baseMoved resolves the base again: each branch has to have the very tree
-// that the item's changes were tested on top of (G15).
+// that the item's changes were tested on top of, and the versions that were
+// built must still be nobody else's (G15).
 func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
 	why, err := s.engine.branchesMoved(ctx, s.base)
+	if why == "" && err == nil {
+		why, err = s.engine.versionTaken(ctx, s.sub.Buildset, s.packages)
+	}
 	if why == "" || err != nil {
 		return nil, err
 	}
 	return s.outcome(gate.SubmitMoved, "%s", why), nil
+}
+
+// versionTaken says which version of a buildset's packages another one has
+// landed with, "" for none: two changes count up to one version where one of
+// them merged past the gate while the other was being prepared.
+func (e *Engine) versionTaken(ctx context.Context, buildset int64, packages []record.Subject) (why string, err error) {
+	unpublished, err := e.Store.Unpublished(ctx) // before what is published: what is published in between is then in both
+	if err != nil {
+		return "", err
+	}
+	for _, s := range packages {
+		t, _ := e.Site.Target(s.Target)
+		d, _ := e.Site.Dist(t.Dist)
+		taken, err := e.Store.SourceVersions(ctx, e.firstChannel(s.Target), s.Package)
+		if err != nil {
+			return "", err
+		}
+		for _, b := range unpublished {
+			for _, other := range b.Packages {
+				if b.ID != buildset && other.Package == s.Package && other.Target == s.Target {
+					taken = append(taken, other.Version)
+				}
+			}
+		}
+		for _, v := range taken {
+			if comparable(v, d) == comparable(s.Version, d) {
+				return fmt.Sprintf("another change has landed as %s %s on %s meanwhile", s.Package, s.Version, s.Target), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // branchesMoved says which branch of a base is not as it was, "" for none.

@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"sluice/internal/config"
+	"sluice/internal/job"
+	"sluice/internal/record"
+)
+
+// landedStore knows what was published of hello, and what has landed since.
+type landedStore struct {
+	Store
+	published []string
+	landed    []record.Buildset
+}
+
+func (s *landedStore) SourceVersions(_ context.Context, repository, source string) ([]string, error) {
+	if repository != "juno/el-9/updates" || source != "hello" {
+		return nil, nil
+	}
+	return s.published, nil
+}
+
+func (s *landedStore) Unpublished(context.Context) ([]record.Buildset, error) { return s.landed, nil }
+
+// A version is one change's: who comes second is built again, as a later one.
+func TestVersionTaken(t *testing.T) {
+	site := &config.Site{
+		Dists:    []config.Dist{{Name: "el-9", Format: job.RPM}},
+		Targets:  []config.Target{{Release: "juno", Dist: "el-9"}},
+		Channels: []config.Channel{{Name: "updates"}},
+	}
+	subject := func(version string) []record.Subject {
+		return []record.Subject{{Package: "hello", Target: "juno/el-9", Version: version}}
+	}
+	for _, c := range []struct {
+		name  string
+		store landedStore
+		taken bool
+	}{
+		{"nothing is there", landedStore{}, false},
+		{"an earlier one was published", landedStore{published: []string{"1.0-1.1"}}, false},
+		{"it was published", landedStore{published: []string{"1.0-1.1", "1.0-1.2"}}, true},
+		{"it has landed", landedStore{landed: []record.Buildset{{ID: 7, Packages: subject("2:1.0-1.2")}}}, true},
+		{"it is the buildset's own", landedStore{landed: []record.Buildset{{ID: 9, Packages: subject("2:1.0-1.2")}}}, false},
+	} {
+		e := &Engine{Site: site, Store: &c.store}
+		why, err := e.versionTaken(context.Background(), 9, subject("2:1.0-1.2"))
+		if err != nil || (why != "") != c.taken || c.taken && !strings.Contains(why, "hello 2:1.0-1.2 on juno/el-9") {
+			t.Errorf("%s: %q, %v", c.name, why, err)
+		}
+	}
+}
