@@ -60,7 +60,7 @@ func (s *Store) moveRef(ctx context.Context, p Project, ref, commit string) (don
 		}
 		return false, err
 	}
-	err = s.updateRefs(ctx, p, "move", fmt.Sprintf("update %s %s\n", ref, commit), ref)
+	err = s.point(ctx, p, ref, commit)
 	return err == nil, err
 }
 
@@ -82,16 +82,16 @@ func (s *Store) fetchCommit(ctx context.Context, r Remote, ref, commit string, n
 	if err != nil {
 		return err
 	}
-	unlock, err := s.lock(dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
+	// No lock: what arrives now is too new for a garbage collection to remove.
 	if _, err := s.run(ctx, call{dir: dir, stdin: bytes.NewReader(pack)}, "unpack-objects", "-q", "--strict"); err != nil {
 		return err
 	}
-	_, err = s.run(ctx, call{dir: dir}, "update-ref", ref, commit)
-	return err
+	return s.point(ctx, r.Project, ref, commit)
+}
+
+// point has a ref point to a commit that is here.
+func (s *Store) point(ctx context.Context, p Project, ref, commit string) error {
+	return s.updateRefs(ctx, p, "move", fmt.Sprintf("update %s %s\n", ref, commit), ref)
 }
 
 // requestPack asks for the objects that commit needs beyond those of have.
