@@ -12,19 +12,25 @@ import (
 	"sluice/internal/testenv"
 )
 
+// mirrorOfGerrit is an empty store, and a new project of a real Gerrit as the gate's account reads it.
+func mirrorOfGerrit(t *testing.T, version string) (*testenv.GerritServer, *Store, Remote) {
+	t.Helper()
+	g := testenv.GerritVersion(t, version)
+	name := g.Project(t, "", "")
+	s, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, s, Remote{Project: Project{"main", name}, URL: g.URL + "/a/" + name, User: g.Gate.Name, Password: g.Gate.Token}
+}
+
 // One commit comes in one request, with all that it stands on, from a real
 // Gerrit; whatever is in the way of that, it comes as git fetches it.
 func TestFetchCommit(t *testing.T) {
 	for _, version := range gerritVersions {
 		t.Run(version, func(t *testing.T) {
-			g := testenv.GerritVersion(t, version)
-			name := g.Project(t, "", "")
-			s, err := Open(t.TempDir(), Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := Project{"main", name}
-			r := Remote{Project: p, URL: g.URL + "/a/" + name, User: g.Gate.Name, Password: g.Gate.Token}
+			g, s, r := mirrorOfGerrit(t, version)
+			p, name := r.Project, r.Project.Name
 			first := g.Push(t, testenv.Proposal{Project: name, Message: "First", Files: map[string]string{"a": "a\n", "d/b": strings.Repeat("b\n", 5000)}})
 			if err := s.FetchCommit(ctx, r, "refs/heads/main", g.Tip(t, name, "main"), "refs/heads/main"); err != nil {
 				t.Fatalf("into a mirror that is not there: %v", err)

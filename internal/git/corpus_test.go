@@ -375,14 +375,8 @@ func randomTriple(rng *rand.Rand) (base, ours, theirs []byte) {
 
 // What is fetched is told apart from what is not there, and credentials are in no message.
 func TestFetchFromGerrit(t *testing.T) {
-	g := testenv.GerritVersion(t, gerritVersions[0])
-	name := g.Project(t, "", "")
-	s, err := Open(t.TempDir(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := Project{"main", name}
-	r := Remote{Project: p, URL: g.URL + "/a/" + name, User: g.Gate.Name, Password: g.Gate.Token}
+	g, s, r := mirrorOfGerrit(t, gerritVersions[0])
+	name := r.Project.Name
 	pushed := g.Push(t, testenv.Proposal{Project: name, Message: "A change", Files: map[string]string{"a": "a\n"}})
 	refs, err := s.Fetch(ctx, r, "refs/heads/*", pushed.Ref)
 	if err != nil {
