@@ -39,7 +39,7 @@ func (e *Engine) startJobs(ctx context.Context, buildset int64) error {
 			return fmt.Errorf("start %s of buildset %d: %w", j.Name, buildset, err)
 		}
 	}
-	return e.Store.CancelUnwanted(ctx, buildset)
+	return e.Store.CancelUnwanted(ctx)
 }
 
 func (e *Engine) startJob(ctx context.Context, b record.Buildset, j record.Job) error {

@@ -102,7 +102,7 @@ type Jobs interface {
 	LostNeeds(ctx context.Context, buildset int64) ([]record.LostNeed, error)
 	GiveUp(ctx context.Context, id int64, cause string) error
 	StartJob(ctx context.Context, j record.Job, spec job.Spec, staticKey string) error
-	CancelUnwanted(ctx context.Context, buildset int64) error
+	CancelUnwanted(ctx context.Context) error
 	Reusable(ctx context.Context, buildset int64, staticKey string) ([]record.Job, error)
 	Reuse(ctx context.Context, id int64, spec job.Spec, staticKey string, from record.Job) error
 	AddArtifact(ctx context.Context, buildset int64, target string, stage job.Stage, a job.Artifact) error

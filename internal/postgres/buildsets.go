@@ -70,12 +70,12 @@ func (s *Store) Refuse(ctx context.Context, id int64, conflict *gate.Conflict, b
 		if conflict != nil {
 			state = "conflict"
 		}
-		if err := s.cancelUnwanted(ctx, tx, id); err != nil {
+		if err := prepared(ctx, tx, id, `
+			UPDATE buildsets SET state = $2, conflict = $3, broken = $4, findings = $5, prepared_at = now(), ended_at = now()
+			WHERE id = $1 AND state = 'preparing' RETURNING queue`, state, conflict, broken, findings); err != nil {
 			return err
 		}
-		return prepared(ctx, tx, id, `
-			UPDATE buildsets SET state = $2, conflict = $3, broken = $4, findings = $5, prepared_at = now(), ended_at = now()
-			WHERE id = $1 AND state = 'preparing' RETURNING queue`, state, conflict, broken, findings)
+		return s.cancelUnwanted(ctx, tx)
 	})
 }
 
@@ -94,8 +94,11 @@ func (s *Store) SavePrepared(ctx context.Context, id int64, base record.Base, pa
 			UPDATE buildsets SET state = CASE WHEN $5 THEN 'ended' ELSE 'testing' END, base = $2, packages = $3, findings = $4,
 				prepared_at = now(), ended_at = CASE WHEN $5 THEN now() END, deferred = $6, later = $7
 			WHERE id = $1 AND state = 'preparing' RETURNING queue`, base, packages, findings, len(jobs) == 0, len(later) > 0, later)
-		if err != nil || len(jobs) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(jobs) == 0 {
+			return s.cancelUnwanted(ctx, tx)
 		}
 		if err := insertJobs(ctx, tx, &id, jobs, map[string]int64{}); err != nil {
 			return err
@@ -175,33 +178,45 @@ func (s *Store) cancelJobs(ctx context.Context, tx pgx.Tx, buildset int64, stage
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	return s.stopAttempts(ctx, tx, buildset, ids)
+	return s.stopAttempts(ctx, tx, ids)
 }
 
-// CancelUnwanted stops what earlier buildsets of the same item still run and
-// what this one did not join: its base has moved, and what they do is of no
-// use to it.
-func (s *Store) CancelUnwanted(ctx context.Context, buildset int64) error {
-	return s.inTx(ctx, func(tx pgx.Tx) error { return s.cancelUnwanted(ctx, tx, buildset) })
+// CancelUnwanted stops what buildsets of the past still run and nobody has a use
+// for: their base has moved. What the item's next buildset may do as well goes on
+// until that is known, and what another job has joined goes on for that (G10).
+func (s *Store) CancelUnwanted(ctx context.Context) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error { return s.cancelUnwanted(ctx, tx) })
 }
 
-func (s *Store) cancelUnwanted(ctx context.Context, tx pgx.Tx, buildset int64) error {
+// It is not known yet while the next buildset is prepared, and while its job of
+// the name waits and nothing that it waits for is made anew: whatever that gives
+// is not what the running job was given.
+func (s *Store) cancelUnwanted(ctx context.Context, tx pgx.Tx) error {
 	ids, err := scalars[int64](ctx, tx, `
 		UPDATE jobs SET state = 'cancelled', ended_at = now(), cause = 'cancelled: not needed any more'
-		WHERE state = 'running' AND buildset IN (
-			SELECT b.id FROM buildsets b JOIN buildsets this ON this.item = b.item
-			WHERE this.id = $1 AND b.state = 'cancelled')
+		WHERE state = 'running' AND buildset IN (SELECT id FROM buildsets WHERE state = 'cancelled')
 		  AND NOT EXISTS (
 			SELECT FROM job_needs n JOIN jobs j ON j.id = n.job WHERE n.needs = jobs.id AND n.joined AND j.state = 'waiting')
-		RETURNING id`, buildset)
+		  AND NOT EXISTS (
+			SELECT FROM buildsets past
+			JOIN LATERAL (SELECT id, state FROM buildsets b WHERE b.item = past.item ORDER BY b.id DESC LIMIT 1) next ON true
+			LEFT JOIN jobs w ON w.buildset = next.id AND w.name = jobs.name AND w.state = 'waiting' AND w.stage <> 'publish'
+			WHERE past.id = jobs.buildset AND (next.state = 'preparing' OR w.id IS NOT NULL AND NOT EXISTS (
+				WITH RECURSIVE chain AS (
+					SELECT d.id, d.state, d.stage FROM job_needs n JOIN jobs d ON d.id = n.needs WHERE n.job = w.id
+					UNION
+					SELECT d.id, d.state, d.stage FROM chain JOIN job_needs n ON n.job = chain.id JOIN jobs d ON d.id = n.needs
+					WHERE chain.state = 'waiting')
+				SELECT FROM chain WHERE state IN ('queued', 'running') AND stage <> 'publish')))
+		RETURNING id`)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	return s.stopAttempts(ctx, tx, buildset, ids)
+	return s.stopAttempts(ctx, tx, ids)
 }
 
 // stopAttempts tells the workers of cancelled jobs, and those that had joined them.
-func (s *Store) stopAttempts(ctx context.Context, tx pgx.Tx, buildset int64, ids []int64) error {
+func (s *Store) stopAttempts(ctx context.Context, tx pgx.Tx, ids []int64) error {
 	if err := s.releaseJoined(ctx, tx, ids); err != nil {
 		return err
 	}
@@ -215,7 +230,18 @@ func (s *Store) stopAttempts(ctx context.Context, tx pgx.Tx, buildset int64, ids
 			return err
 		}
 	}
-	return feed(ctx, tx, "buildset", fmt.Sprint(buildset))
+	changed, err := scalars[int64](ctx, tx, `
+		SELECT DISTINCT coalesce(buildset, base_of) FROM jobs
+		WHERE id = ANY($1) AND coalesce(buildset, base_of) IS NOT NULL ORDER BY 1`, ids)
+	if err != nil {
+		return err
+	}
+	for _, b := range changed {
+		if err := feed(ctx, tx, "buildset", fmt.Sprint(b)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // releaseJoined lets those look again that had joined jobs which are cancelled

@@ -138,7 +138,7 @@ func (s *Store) cancelBaseRuns(ctx context.Context, tx pgx.Tx, buildset int64) e
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	return s.stopAttempts(ctx, tx, buildset, ids)
+	return s.stopAttempts(ctx, tx, ids)
 }
 
 // RedBuildsets gives the present buildsets of the items that wait with a red

@@ -243,15 +243,15 @@ func (s *Store) Commit(ctx context.Context, q record.Queue, st gate.State, effec
 		if err := addHistory(ctx, tx, q.Name, d); err != nil {
 			return fmt.Errorf("history: %w", err)
 		}
-		c := commit{s: s, tx: tx, queue: q.Name, again: map[gate.ItemID]bool{}}
-		for _, e := range effects {
-			if e.Kind == gate.Prepare {
-				c.again[e.Item] = true
-			}
-		}
+		c := commit{s: s, tx: tx, queue: q.Name}
 		for _, e := range effects {
 			if err := c.apply(ctx, e); err != nil {
 				return fmt.Errorf("%s of item %d: %w", e.Kind, e.Item, err)
+			}
+		}
+		if c.cancelled {
+			if err := s.cancelUnwanted(ctx, tx); err != nil {
+				return fmt.Errorf("what runs and is not needed any more: %w", err)
 			}
 		}
 		return feed(ctx, tx, "queue", q.Name)
@@ -268,9 +268,7 @@ type commit struct {
 	tx        pgx.Tx
 	queue     string
 	preparing bool
-	// again are the items that get a new buildset: what theirs runs now may be
-	// what the new one needs, so it is stopped only when that has been planned (G10).
-	again map[gate.ItemID]bool
+	cancelled bool // an attempt was: what it runs may be unwanted now
 }
 
 func (c *commit) apply(ctx context.Context, e gate.Effect) error {
@@ -338,26 +336,20 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 	if err != nil {
 		return err
 	}
-	if e.Kind == gate.Cancel {
-		if _, err := c.tx.Exec(ctx, `
-			UPDATE buildsets SET state = CASE WHEN state IN ('preparing', 'testing') THEN 'cancelled' ELSE state END,
-				ended_at = coalesce(ended_at, now()), deferred = false
-			WHERE id = $1 AND (deferred OR state IN ('preparing', 'testing'))`, id); err != nil {
-			return err
-		}
+	if e.Kind == gate.CancelRest {
+		return c.s.cancelJobs(ctx, c.tx, id, nil)
 	}
-	if e.Kind == gate.Cancel {
-		if err := c.s.cancelBaseRuns(ctx, c.tx, id); err != nil {
-			return err
-		}
-	}
-	if e.Kind == gate.Cancel && c.again[e.Item] {
-		return c.s.cancelJobs(ctx, c.tx, id, nil, "waiting", "queued")
-	}
-	if err := c.s.cancelJobs(ctx, c.tx, id, nil); err != nil {
+	c.cancelled = true
+	if _, err := c.tx.Exec(ctx, `
+		UPDATE buildsets SET state = CASE WHEN state IN ('preparing', 'testing') THEN 'cancelled' ELSE state END,
+			ended_at = coalesce(ended_at, now()), deferred = false
+		WHERE id = $1 AND (deferred OR state IN ('preparing', 'testing'))`, id); err != nil {
 		return err
 	}
-	return c.s.cancelUnwanted(ctx, c.tx, id)
+	if err := c.s.cancelBaseRuns(ctx, c.tx, id); err != nil {
+		return err
+	}
+	return c.s.cancelJobs(ctx, c.tx, id, nil, "waiting", "queued")
 }
 
 func (c *commit) submit(ctx context.Context, e gate.Effect) error {
