@@ -43,13 +43,18 @@ func (r Relation) Satisfies(required Relation) bool {
 	less := func(f string) bool { return f == "LT" || f == "LE" }
 	more := func(f string) bool { return f == "GT" || f == "GE" }
 	equal := func(f string) bool { return f == "EQ" || f == "LE" || f == "GE" }
+	if less(r.Flags) && less(required.Flags) || more(r.Flags) && more(required.Flags) {
+		return true
+	}
 	switch c := r.evr().Compare(required.evr()); {
 	case c < 0:
 		return more(r.Flags) || less(required.Flags)
 	case c > 0:
 		return less(r.Flags) || more(required.Flags)
+	case (r.Release == "") != (required.Release == ""): // the one without stands for all releases of the version
+		return r.Release == "" && equal(r.Flags) || required.Release == "" && equal(required.Flags)
 	}
-	return equal(r.Flags) && equal(required.Flags) || less(r.Flags) && less(required.Flags) || more(r.Flags) && more(required.Flags)
+	return equal(r.Flags) && equal(required.Flags)
 }
 
 // Provider reports whether the package provides what is required, by its

@@ -192,6 +192,8 @@ func TestSatisfies(t *testing.T) {
 	}{
 		{r("EQ", "2-1"), r("GE", "2"), true}, {r("EQ", "2-1"), r("GT", "2"), false}, {r("EQ", "2-1"), r("EQ", "2-2"), false},
 		{r("EQ", "1:2-1"), r("GE", "3"), true}, {r("EQ", "2"), r("LT", "3"), true}, {r("EQ", "3"), r("LE", "3"), true},
+		{r("EQ", "1"), r("GT", "1-1"), true}, {r("EQ", "1"), r("LT", "1-1"), true}, {r("GT", "1"), r("LE", "1-1"), false}, {r("GT", "1-1"), r("EQ", "1"), true},
+		{r("EQ", "1-1"), r("LT", "1"), false}, {r("LT", "1"), r("EQ", "1-1"), false}, {r("LT", "2"), r("LT", "1-1"), true},
 		{rpm.Relation{Name: "x"}, r("GE", "3"), true}, {r("GE", "1"), r("EQ", "5"), true}, {rpm.Relation{Name: "y"}, r("", ""), false},
 	} {
 		if got := c.provided.Satisfies(c.required); got != c.want {

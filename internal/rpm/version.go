@@ -57,6 +57,10 @@ func (e EVR) Compare(other EVR) int {
 // they are equal, positive if a is newer.
 func Compare(a, b string) int { return ParseEVR(a).Compare(ParseEVR(b)) }
 
+// Part reports whether a version has no release: in a relation it stands for all
+// releases of the version.
+func Part(version string) bool { return ParseEVR(version).Release == "" }
+
 func digit(c byte) bool  { return c >= '0' && c <= '9' }
 func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 

@@ -281,3 +281,29 @@ func BenchmarkSolve(b *testing.B) {
 		}
 	}
 }
+
+// A version without its last part stands for all that begin so, where the side
+// that has none says that it may be equal (rpm's rule).
+func TestAPartOfAVersionStandsForAll(t *testing.T) {
+	byPart := func(a, b string) int {
+		a, la, _ := strings.Cut(a, "-")
+		b, lb, _ := strings.Cut(b, "-")
+		if la == "" || lb == "" {
+			return compare(a, b)
+		}
+		return cmp.Or(compare(a, b), compare(la, lb))
+	}
+	for _, c := range []struct {
+		op1, v1, op2, v2 string
+		want             bool
+	}{
+		{"=", "1", ">", "1-1", true}, {"=", "1", "<", "1-1", true}, {">", "1", "<=", "1-1", false}, {">", "1-1", "=", "1", true},
+		{"=", "1-1", "<", "1", false}, {"=", "1-1", ">=", "1", true}, {"=", "1", ">", "2-1", false}, {"=", "1-2", ">", "1-1", true},
+	} {
+		u := NewUniverse("u", byPart)
+		u.Part = func(v string) bool { return !strings.Contains(v, "-") }
+		if got := u.overlap(c.op1, c.v1, c.op2, c.v2); got != c.want {
+			t.Errorf("provided %s %s, wanted %s %s: %v", c.op1, c.v1, c.op2, c.v2, got)
+		}
+	}
+}

@@ -194,9 +194,12 @@ type Universe struct {
 	// Unversioned: what provides a name without a version satisfies a need with
 	// one (RPM is not of one mind about it, dpkg says no).
 	Unversioned bool
-	layers      []Layer
-	open        []*Package
-	found       map[Atom][]*Package
+	// Part reports whether a version is only the first part of one, which stands
+	// for all that begin so: RPM's without a release. nil: none is.
+	Part   func(version string) bool
+	layers []Layer
+	open   []*Package
+	found  map[Atom][]*Package
 }
 
 // NewUniverse puts layers together.
@@ -306,6 +309,9 @@ func (u *Universe) overlap(op1, v1, op2, v2 string) bool {
 		return more1 || less2
 	case c > 0:
 		return less1 || more2
+	}
+	if u.Part != nil && u.Part(v1) != u.Part(v2) { // as in rpm: the one that is whole is among those that the other one stands for
+		return u.Part(v1) && equal1 || u.Part(v2) && equal2
 	}
 	return equal1 && equal2
 }

@@ -229,7 +229,9 @@ func (c *check) universe(with bool) *solve.Universe {
 		layers = append(layers, layer)
 	}
 	u := solve.NewUniverse(c.Target.Name, compare, layers...)
-	u.Unversioned = c.Target.Format == job.RPM
+	if c.Target.Format == job.RPM {
+		u.Unversioned, u.Part = true, rpm.Part
+	}
 	return u
 }
 
