@@ -68,6 +68,7 @@ type Decisions interface {
 	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect, d record.Decided) error
 	Effect(ctx context.Context, id int64) (record.Effect, error)
 	EffectBegins(ctx context.Context, id int64) (first bool, err error)
+	Outdated(ctx context.Context, id int64, ref gate.Ref) (bool, error)
 	SubmitBegins(ctx context.Context, sub record.Submission) (first bool, err error)
 	EffectDone(ctx context.Context, id int64, message, cause string) error
 	Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error)

@@ -123,7 +123,13 @@ func (e *Engine) tellChange(ctx context.Context, eff record.Effect, ref gate.Ref
 	g, _ := e.Site.GerritServer(name)
 	in := gerrit.ReviewInput{EffectID: marker, Message: text, Link: link, Attention: true}
 	if vote, ok := e.voteOf(ctx, eff, ref); ok && !(isCheck(eff.Queue) && e.gated(ctx, ref.ID)) {
-		in.Labels = map[string]int{g.Label: vote}
+		late, err := e.Store.Outdated(ctx, eff.ID, ref)
+		if err != nil {
+			return err
+		}
+		if !late {
+			in.Labels = map[string]int{g.Label: vote}
+		}
 	}
 	_, err := server.Review(ctx, number, ref.Revision, in)
 	if gerrit.IsConflict(err) || gerrit.IsNotFound(err) { // closed meanwhile: no vote any more, and the words still

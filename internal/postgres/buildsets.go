@@ -123,6 +123,9 @@ func prepared(ctx context.Context, tx pgx.Tx, id int64, update string, args ...a
 
 // insertJobs adds jobs; ids are those that the buildset has already, by name.
 func insertJobs(ctx context.Context, tx pgx.Tx, buildset *int64, jobs []record.NewJob, ids map[string]int64) error {
+	if err := holdNeeds(ctx, tx, jobs); err != nil {
+		return err
+	}
 	for _, j := range jobs {
 		var id int64
 		err := tx.QueryRow(ctx, `
@@ -150,6 +153,21 @@ func insertJobs(ctx context.Context, tx pgx.Tx, buildset *int64, jobs []record.N
 		}
 	}
 	return nil
+}
+
+// holdNeeds keeps the jobs ahead that new ones are to wait for as they are until
+// tx is over. One that ends at this moment has ended by then, or looks for those
+// who wait only afterwards, and finds these too.
+func holdNeeds(ctx context.Context, tx pgx.Tx, jobs []record.NewJob) error {
+	var needs []int64
+	for _, j := range jobs {
+		needs = append(append(needs, j.NeedsAhead...), j.NeedsRoots...)
+	}
+	if len(needs) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `SELECT FROM jobs WHERE id = ANY($1) ORDER BY id FOR SHARE`, needs)
+	return err
 }
 
 func insertNeed(ctx context.Context, tx pgx.Tx, id, need int64, ahead bool) error {

@@ -406,6 +406,20 @@ func (s *Store) Effect(ctx context.Context, id int64) (record.Effect, error) {
 		SELECT id, queue, effect, created_at, done_at, error, message FROM effects WHERE id = $1`, id)
 }
 
+// Outdated reports whether something newer than this effect was told of a patch
+// set, or will be: what comes late must not take its vote away. That tests have
+// started counts once it was said, as it often is not.
+func (s *Store) Outdated(ctx context.Context, id int64, ref gate.Ref) (bool, error) {
+	newer, err := scalars[int64](ctx, s.pool, `
+		SELECT id FROM effects WHERE id > $1 AND effect @> $2 AND NOT effect -> 'report' @> '{"same": true}'
+		AND CASE effect -> 'report' ->> 'kind'
+			WHEN 'started' THEN message <> ''
+			WHEN 'dequeued' THEN queue NOT LIKE 'check/%'
+			ELSE true END
+		LIMIT 1`, id, map[string]any{"kind": gate.Tell, "changes": []map[string]any{{"id": ref.ID, "patch_set": ref.PatchSet}}})
+	return len(newer) > 0, err
+}
+
 // EffectBegins notes that an effect is carried out now; first says that nobody
 // has begun with it before.
 func (s *Store) EffectBegins(ctx context.Context, id int64) (first bool, err error) {

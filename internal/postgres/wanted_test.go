@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"sluice/internal/gate"
 	"sluice/internal/job"
 	"sluice/internal/postgres"
@@ -211,4 +213,74 @@ func TestWhatAnotherHasJoinedGoesOn(t *testing.T) {
 	q = get[record.Queue](t)(s.Queue(ctx, "check/main~1"))
 	must(t, s.Commit(ctx, q, q.State, []gate.Effect{check.cancel()}, record.Decided{}))
 	m.is(build, "cancelled", "nobody waits for it")
+}
+
+// A job ahead that ends while those who are to wait for it are planned: they are
+// released, though neither transaction sees the other one's rows.
+func TestWhoIsPlannedAsANeedEndsIsReleased(t *testing.T) {
+	s, dsn := open(t)
+	ctx := context.Background()
+	ahead := planned(t, s, newJob(job.StageBuild))
+	need := get[[]record.Job](t)(s.BuildsetJobs(ctx, ahead.ID))[0].ID
+	next := planned(t, s)
+	conn := get[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+	defer conn.Close(ctx)
+	tx := get[pgx.Tx](t)(conn.Begin(ctx))
+	if _, err := tx.Exec(ctx, `UPDATE jobs SET state = 'passed' WHERE id = $1`, need); err != nil { // and it looks for who waits
+		t.Fatal(err)
+	}
+	waits := newJob(job.StageBuild)
+	waits.NeedsAhead = []int64{need}
+	saved := make(chan error, 1)
+	go func() { saved <- s.SavePrepared(ctx, next.ID, record.Base{}, nil, nil, []record.NewJob{waits}) }()
+	other := get[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+	defer other.Close(ctx)
+	for blocked := 0; blocked == 0; {
+		select {
+		case err := <-saved:
+			t.Fatalf("it was planned on a state that is just changing: %v", err)
+		default:
+		}
+		must(t, other.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&blocked))
+	}
+	must(t, tx.Commit(ctx))
+	must(t, <-saved)
+	if n := len(get[[]record.Job](t)(s.Startable(ctx, next.ID))); n != 1 {
+		t.Errorf("%d jobs can start", n)
+	}
+}
+
+// What was told of a patch set takes the vote from what was to be told before.
+func TestOutdated(t *testing.T) {
+	s, _ := open(t)
+	ctx := context.Background()
+	b := planned(t, s)
+	tell := func(serial int64, kind gate.ReportKind, same bool, of gate.Ref) {
+		t.Helper()
+		q := get[record.Queue](t)(s.Queue(ctx, "main"))
+		must(t, s.Commit(ctx, q, q.State, []gate.Effect{{
+			Kind: gate.Tell, Item: gate.ItemID(serial), Changes: []gate.Ref{of}, Report: gate.Report{Kind: kind, Same: same},
+		}}, record.Decided{}))
+	}
+	outdated := func(id int64, want bool, when string) {
+		t.Helper()
+		if got := get[bool](t)(s.Outdated(ctx, id, b.Changes[0])); got != want {
+			t.Errorf("%s: %v", when, got)
+		}
+	}
+	later := b.Changes[0]
+	later.PatchSet++
+	tell(1, gate.ReportPassed, false, b.Changes[0]) // effect 1
+	outdated(1, false, "nothing else was told")
+	tell(1, gate.ReportFailed, false, ref(99))
+	tell(1, gate.ReportFailed, false, later)
+	tell(1, gate.ReportPassed, true, b.Changes[0])
+	outdated(1, false, "of others, of another patch set, and what is not said")
+	tell(1, gate.ReportStarted, false, b.Changes[0]) // effect 5
+	outdated(1, false, "the start may not be said")
+	must(t, s.EffectDone(ctx, 5, "Starting.", ""))
+	outdated(1, true, "the start was said")
+	outdated(5, false, "the newest")
+	tell(1, gate.ReportFailed, false, b.Changes[0])
+	outdated(5, true, "a failure")
 }
