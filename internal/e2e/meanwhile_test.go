@@ -201,3 +201,31 @@ func TestRefusedSubmit(t *testing.T) {
 		t.Errorf("the refused change is %s", got)
 	}
 }
+
+// The site file changes while something is tested: the buildset goes on as it
+// began, and does not land before what votes since has passed (G24).
+func TestAJobThatVotesSince(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{check: "none", gate: "build, publish, lint, install", stages: "\n  lint: {voting: false}"})
+	s.project("aa")
+	s.project("bb")
+	s.serve()
+	release := s.worker.hold("install aa")
+	untidy, tidy := s.propose("aa", "Be untidy", map[string]string{"outcome": "lint fail src/hello.c:1: untidy\n"}), s.good("bb")
+	s.approve(untidy, tidy)
+	s.until("it is linted, without a vote", func() string {
+		n := one[int](s, `SELECT count(*) FROM jobs WHERE stage = 'lint' AND NOT voting AND (package, state) IN (('aa', 'failed'), ('bb', 'passed'))`)
+		return missing(n == 2, "%d of 2 are", n)
+	})
+	server := s.servers[0]
+	server.kill()
+	s.opt.stages = ""
+	write(t, server.Config, s.config(server.URL))
+	server.start()
+	release()
+	s.told(untidy, "Gate failed", "src/hello.c:1: untidy")
+	s.merged(tidy)
+	if got := s.status(untidy); got != "NEW" {
+		t.Errorf("what had not passed is %s", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice/internal/config"
 	"sluice/internal/gate"
 	"sluice/internal/gerrit"
 	"sluice/internal/git"
@@ -169,12 +170,15 @@ func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 }
 
 // baseMoved resolves the base again: each branch has to have the very tree
-// that the item's changes were tested on top of, and the versions that were
-// built must still be nobody else's (G15).
+// that the item's changes were tested on top of, the versions that were built
+// must still be nobody else's (G15), and what votes now must have passed (G24).
 func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
 	why, err := s.engine.branchesMoved(ctx, s.base)
 	if why == "" && err == nil {
 		why, err = s.engine.versionTaken(ctx, s.sub.Buildset, s.packages)
+	}
+	if why == "" && err == nil {
+		why, err = s.engine.votesSince(ctx, s.sub.Buildset)
 	}
 	if why == "" || err != nil {
 		return nil, err
@@ -211,6 +215,33 @@ func (e *Engine) versionTaken(ctx context.Context, buildset int64, packages []re
 		}
 	}
 	return "", nil
+}
+
+// votesSince says which job of a buildset did not vote when it was planned, would
+// vote by the site file of today, and has not passed; "" for none. A buildset
+// keeps the configuration that it began with, and lands by that of today (G24).
+func (e *Engine) votesSince(ctx context.Context, buildset int64) (why string, err error) {
+	jobs, err := e.Store.BuildsetJobs(ctx, buildset)
+	if err != nil {
+		return "", err
+	}
+	rules := e.rules()
+	for _, j := range jobs {
+		if j.Voting || !rules[j.Stage].Voting || !e.counts(j.Target, j.Architecture) {
+			continue
+		}
+		if state := gate.JobState(j.State); state != gate.JobPassed && state != gate.JobNotApplicable {
+			return fmt.Sprintf("the job %s votes since, and has not passed", j.Name), nil
+		}
+	}
+	return "", nil
+}
+
+// counts reports whether the jobs of an architecture vote on a target.
+func (e *Engine) counts(target, architecture string) bool {
+	t, _ := e.Site.Target(target)
+	d, _ := e.Site.Dist(t.Dist)
+	return slices.ContainsFunc(d.Architectures, func(a config.Architecture) bool { return a.Name == architecture && a.Voting })
 }
 
 // branchesMoved says which branch of a base is not as it was, "" for none.
