@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "sluice:", err)
+		fmt.Fprintf(stderr, "sluice: %v%s\n", err, advice(err.Error()))
 		return 2
 	}
 	if err = words.Run(); err != nil && !errors.Is(err, errSaid) {
@@ -72,6 +73,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// advice says what to do about words that are no command line.
+func advice(wrong string) string {
+	switch {
+	case strings.HasPrefix(wrong, "--config: ") && strings.HasSuffix(wrong, "no such file or directory"):
+		return "; --config says where the site file is, README.md how to write one"
+	case strings.HasPrefix(wrong, "unexpected argument") && !strings.Contains(wrong, "did you mean"):
+		return "; sluice --help says what there is"
+	}
+	return ""
 }
 
 // misuse is an error in what was given on the command line: no service could do it.

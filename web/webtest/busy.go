@@ -76,6 +76,7 @@ func (s *scene) gate() {
 	})
 	s.item("failing", "failing: build hello failed", failed, f, 12)
 	for i := range s.of(f[0]).Why {
+		s.of(f[0]).Why[i].Reason.Next = "it keeps its place: if one of those under it leaves, it is tested again without that; if all merge, it is reported"
 		s.of(f[0]).Why[i].Reason.Children = []api.Reason{
 			{Text: "the job build hello juno/debian-12 amd64: failed", Who: "the author", Job: "build hello juno/debian-12 amd64", Next: "a new patch set takes its place"},
 			{Text: "#1042 is ahead and unmerged: if it leaves, #1043 is tested again without it", Who: "the gate", Change: "main~1042"},
