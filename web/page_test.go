@@ -185,7 +185,7 @@ func TestEveryPage(t *testing.T) {
 	}{
 		{"queues", "/", []string{
 			"Read gzip headers with an extra field", "failing, 6 of 11 done", "src/hello.c:7", "those behind pass it by", "passed, waits for #1042 ahead",
-			"testing, 7 of 16 done", "stands behind #1044", "merges in about", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
+			"testing, 9 of 15 done", "stands behind #1044", "merges in about", "The window ends here: 6 are tested at once, 2 wait below.", "waiting outside the window",
 			"2 changes are being checked", "Follow 2026c", "nothing provides libonig.so.105()(64bit)", "live",
 		}},
 		{"queue", "/queue/main", []string{"8 items, 6 within the window", "Greet the world by its name"}},
@@ -225,6 +225,28 @@ func TestEveryPage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLinesOfJobs: a package has one line for each target, with what is done for
+// all packages at once; where a target has several, that has a line of its own.
+func TestLinesOfJobs(t *testing.T) {
+	p := serve(t, webtest.Busy(time.Now())).open("/", laptop)
+	p.shows("Read gzip headers with an extra field")
+	var lines []string
+	if err := p.Eval(t.Context(), `[...document.querySelectorAll(".chipline")].map((l) => l.querySelector(".of").textContent + ": " + [...l.querySelectorAll(".chip")].map((c) => c.firstElementChild.nextSibling.textContent).join(" "))`, &lines); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"juno/debian-12: build lint publish install upgrade", "libevent juno/debian-12: build lint install upgrade",
+		"memcached juno/debian-12: build lint install upgrade systest", "all packages juno/debian-12: publish",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("there is no line %q in %q", want, lines)
+		}
+	}
+	level := `[...document.querySelectorAll(".chipline")].every((l) => { const text = (e) => { const r = document.createRange(); r.selectNodeContents(e); return r.getBoundingClientRect() };
+		return Math.abs(text(l.querySelector(".of")).bottom - text(l.querySelector(".chip").firstElementChild.nextSibling).bottom) < 2 })`
+	p.until(level)
 }
 
 // TestLanes: the items of a queue with lanes stand lane by lane, each spine its

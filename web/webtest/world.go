@@ -140,6 +140,9 @@ func (s *scene) job(b *api.Buildset, st stages, i int) api.JobSummary {
 		ID: s.id(), Stage: names[i], Package: st.pkg, Target: st.target, Architecture: "amd64", Voting: names[i] != "lint",
 		State: states[letter], Reused: letter == 'u', Name: fmt.Sprintf("%s %s %s amd64", names[i], st.pkg, st.target),
 	}
+	if j.Stage == "publish" { // of all packages at once
+		j.Package, j.Name = "all", fmt.Sprintf("publish all %s amd64", st.target)
+	}
 	j.Word = strings.ReplaceAll(string(j.State), "_", " ")
 	full := &api.Job{Buildset: &b.Buildset.ID, Queue: &b.Queue, Changes: b.Changes, StaticKey: strings.Repeat("b7c4e1d2", 8), CreatedAt: b.Buildset.CreatedAt, Labels: []string{"deb"}}
 	switch letter {

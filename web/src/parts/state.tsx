@@ -43,20 +43,29 @@ const order: Stage[] = ["root", "build", "lint", "publish", "install", "upgrade"
 
 interface Group { key: string; label: string; jobs: JobSummary[] }
 
-/** Jobs by what they are about, each group in the order of the stages. */
+/** What publish jobs are about: all packages of a target together. */
+const together = "all";
+
+/**
+ * Jobs by what they are about, each group in the order of the stages. Where a
+ * target has one package, what is done for all of them is done for that one.
+ */
 export function groups(jobs: JobSummary[]): Group[] {
-  const packages = new Set(jobs.map((j) => j.package));
+  const packages = new Set(jobs.map((j) => j.package).filter((p) => p !== together));
+  const built = new Map<string, Set<string>>();
   const architectures = new Map<string, Set<string>>();
   for (const j of jobs) {
-    const s = architectures.get(j.target) ?? new Set();
-    architectures.set(j.target, s.add(j.architecture));
+    architectures.set(j.target, (architectures.get(j.target) ?? new Set()).add(j.architecture));
+    if (j.stage === "build") built.set(j.target, (built.get(j.target) ?? new Set()).add(j.package));
   }
   const all = new Map<string, Group>();
   for (const j of jobs) {
+    const own = built.get(j.target);
+    const about = j.package === together && own?.size === 1 ? [...own][0]! : j.package;
     const label = [
-      packages.size > 1 ? j.package : "", j.target, (architectures.get(j.target)?.size ?? 0) > 1 ? j.architecture : "",
+      about === together ? "all packages" : packages.size > 1 ? about : "", j.target, (architectures.get(j.target)?.size ?? 0) > 1 ? j.architecture : "",
     ].filter(Boolean).join(" ");
-    const key = `${j.package} ${j.target} ${j.architecture}`;
+    const key = `${about === together ? 1 : 0} ${about} ${j.target} ${j.architecture}`;
     const g = all.get(key) ?? { key, label, jobs: [] };
     g.jobs.push(j);
     all.set(key, g);
