@@ -29,6 +29,25 @@ func TestG2NeedsStandAheadInOrder(t *testing.T) {
 	s.want("1 stands behind", s.behind(1), 3, 2)
 }
 
+func TestG2InTheOrderOfBecomingReady(t *testing.T) {
+	s := stage(t, 1)
+	for n := 2; n <= 5; n++ {
+		s.propose(n, "main")
+	}
+	s.edit(5, dependsOn(3))
+	s.approved(4, 5, 2, 3)
+	now := s.truth[cid(2)].ReadyAt
+	s.edit(3, func(c *gate.Change) { c.ReadyAt = now }) // with 2, so that their numbers decide
+	s.step()
+	s.want("queue", s.order(), 1, 4, 3, 5, 2)
+	s.propose(7, "main")
+	s.propose(6, "main")
+	s.approved(7, 6)
+	s.edit(6, func(c *gate.Change) { c.ReadyAt = s.truth[cid(7)].ReadyAt })
+	s.step()
+	s.want("queue", s.order(), 1, 4, 3, 5, 2, 6, 7)
+}
+
 func TestG2WaitsOutsideForWhatIsNotReady(t *testing.T) {
 	s := stage(t, 1)
 	s.propose(2, "main")

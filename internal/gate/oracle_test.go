@@ -3,6 +3,7 @@ package gate_test
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"sluice/internal/gate"
 )
@@ -72,6 +73,75 @@ func (w *world) recordEnter(e gate.Effect, l *life) {
 		}
 	}
 	w.items[e.Item] = &life{changes: e.Changes, in: true, again: w.owes(e.Changes) != nil}
+}
+
+// holdEntries: who enters at once does in the order of becoming ready, then by
+// number; ahead of one that was ready before comes only what that one needs, or
+// another that was ready before, be it that this one cannot enter itself (G2).
+func (w *world) holdEntries(f gate.Facts, effects []gate.Effect) {
+	o := w.oracle(f)
+	var in []gate.Effect
+	for _, e := range effects {
+		switch {
+		case e.Kind == gate.Leave: // who comes after that had to wait for it
+			in = nil
+		case e.Kind == gate.Enter && w.truth[e.Changes[0].ID].Status == gate.Open:
+			for _, before := range in {
+				if late := o.earliest(e); o.earlier(late, o.earliest(before)) && !o.called(before, late) {
+					w.fail("%v enters ahead of %v, which was ready before (G2)", numbers(before.Changes), numbers(e.Changes))
+				}
+			}
+			in = append(in, e)
+		}
+	}
+}
+
+// called says that an item came in for a change, or for one that was ready before that.
+func (o oracle) called(e gate.Effect, by gate.ChangeID) bool {
+	for id, c := range o.f.Changes {
+		_, in := o.where[id]
+		if (in || o.fit(c)) && (id == by || o.earlier(id, by)) && o.reaches(id, e, map[gate.ChangeID]bool{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches says that a change needs one of an item, directly or not.
+func (o oracle) reaches(from gate.ChangeID, e gate.Effect, seen map[gate.ChangeID]bool) bool {
+	if slices.ContainsFunc(e.Changes, func(r gate.Ref) bool { return r.ID == from }) {
+		return true
+	}
+	if seen[from] {
+		return false
+	}
+	seen[from] = true
+	return slices.ContainsFunc(o.needs(o.f.Changes[from]), func(n gate.Need) bool { return o.reaches(n.ID, e, seen) })
+}
+
+// earliest is the change of an item that was ready first.
+func (o oracle) earliest(e gate.Effect) gate.ChangeID {
+	id := e.Changes[0].ID
+	for _, r := range e.Changes {
+		if o.earlier(r.ID, id) {
+			id = r.ID
+		}
+	}
+	return id
+}
+
+// earlier says that a change became ready before another, or with it and has the lower number.
+func (o oracle) earlier(a, b gate.ChangeID) bool {
+	x, y := o.since(a), o.since(b)
+	return x.Before(y) || x.Equal(y) && o.f.Changes[a].Number < o.f.Changes[b].Number
+}
+
+// since is when a change became ready, or was forced in.
+func (o oracle) since(id gate.ChangeID) time.Time {
+	if c := o.f.Changes[id]; c.Ready {
+		return c.ReadyAt
+	}
+	return o.w.state.Forced[id].At
 }
 
 func (w *world) recordPrepare(e gate.Effect) {

@@ -270,6 +270,7 @@ func (w *world) decide() []gate.Effect {
 	w.state = stored
 	w.commands = nil
 	w.holdTold(before, effects)
+	w.holdEntries(f, effects)
 	w.judged = len(w.log)
 	for _, e := range effects {
 		w.record(e)
