@@ -132,6 +132,11 @@ func TestG9FailFastCancelsTheRest(t *testing.T) {
 	s := stage(t, 1)
 	s.policy.FailFast, s.fails[cid(1)] = true, true
 	s.step()
+	s.finish(s.build(1), 0, true) // it shows that it fails, and says the rest itself
+	s.step()
+	if n := s.count(gate.CancelRest); n != 0 {
+		t.Errorf("%d times before it has ended", n)
+	}
 	s.job(1, "build", gate.JobFailed)
 	if s.count(gate.CancelRest) != 1 {
 		t.Errorf("%d times", s.count(gate.CancelRest))

@@ -295,7 +295,7 @@ func (j *judge) published(ctx context.Context) error {
 		if n == 0 {
 			return fmt.Errorf("%s has no packages", r.Repository.Name)
 		}
-		say("judged: all %d packages in %s have the payload digest that was tested", n, r.Repository.Name)
+		say("judged: all %d binary packages in %s have the payload digest that was tested", n, r.Repository.Name)
 	}
 	return nil
 }
