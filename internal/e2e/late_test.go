@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
 	"testing"
+
+	"sluice/internal/testenv"
 )
 
 // A check's word that Gerrit took only when the gate had spoken does not take the
@@ -24,4 +27,57 @@ func TestALateWordHasNoVote(t *testing.T) {
 	s.told(c, "Gate failed", "it does not install")
 	s.told(c, "Check passed")
 	s.voted(c, -2)
+}
+
+// While the submit of one change is under way, the next one gets its vote: it
+// lands at once. If the first is refused, the vote is taken back, and the second
+// is tested again without it.
+func TestTheNextIsVotedOnMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{check: "none"})
+	s.proxy = newProxy(t, s.g)
+	s.opt.gerritURL = s.proxy.URL
+	for _, p := range []string{"aa", "bb", "cc", "dd"} {
+		s.project(p)
+	}
+	s.serve()
+	pair := func(name, next string, meets func(http.ResponseWriter, *http.Request, http.Handler)) (first, second *testenv.Pushed, goOn func()) {
+		t.Helper()
+		tested := s.worker.hold("install " + name)
+		first, second = s.good(name), s.good(next)
+		s.approve(first, second)
+		s.until("the second has passed", func() string {
+			n := one[int](s, `SELECT count(*) FROM jobs j JOIN buildsets b ON b.id = j.buildset
+				WHERE j.stage = 'install' AND j.state = 'passed' AND b.changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(second))
+			return missing(n > 0, "it has not")
+		})
+		gate := make(chan struct{})
+		s.proxy.next(1, submitOf(first), func(w http.ResponseWriter, r *http.Request, on http.Handler) {
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+			}
+			meets(w, r, on)
+		})
+		tested()
+		s.voted(second, 2)
+		if s.g.Change(t, first.Number).Status != "NEW" {
+			t.Error("the first had merged already")
+		}
+		return first, second, func() { close(gate) }
+	}
+
+	a, b, goOn := pair("aa", "bb", func(w http.ResponseWriter, r *http.Request, on http.Handler) { on.ServeHTTP(w, r) })
+	goOn()
+	s.merged(a, b)
+	s.once(a, b)
+	if said := strings.Join(s.said(b), "\n"); strings.Count(said, "Gate passed") != 1 {
+		t.Errorf("told of its passing more or less than once:\n%s", said)
+	}
+
+	c, d, goOn := pair("cc", "dd", answers(http.StatusConflict, "a rule that nobody could see"))
+	goOn()
+	s.told(c, "a rule that nobody could see")
+	s.told(d, "tested again, as what it stood on did not merge")
+	s.merged(d)
 }

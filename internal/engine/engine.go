@@ -145,6 +145,8 @@ func (e *Engine) Do(ctx context.Context, t record.Task) error {
 		return e.prepareQueue(ctx, t.Queue)
 	case record.TaskSubmit:
 		return e.submit(ctx, t.Queue, t.Item, t.Serial)
+	case record.TaskWithdraw:
+		return e.withdraw(ctx, t.ID)
 	case record.TaskTell:
 		return e.tell(ctx, t.ID)
 	case record.TaskComment:

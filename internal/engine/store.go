@@ -69,6 +69,9 @@ type Decisions interface {
 	Effect(ctx context.Context, id int64) (record.Effect, error)
 	EffectBegins(ctx context.Context, id int64) (first bool, err error)
 	Outdated(ctx context.Context, id int64, ref gate.Ref) (bool, error)
+	VoteBegins(ctx context.Context, buildset int64) (begun bool, err error)
+	Voted(ctx context.Context, buildset int64) error
+	EarlyVote(ctx context.Context, buildset int64) (record.EarlyVote, error)
 	SubmitBegins(ctx context.Context, sub record.Submission) (first bool, err error)
 	EffectDone(ctx context.Context, id int64, message, cause string) error
 	Submission(ctx context.Context, queue string, item gate.ItemID, serial int) (record.Submission, error)

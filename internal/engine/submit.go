@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -107,6 +108,9 @@ func (s *submission) run(ctx context.Context) (gate.SubmitOutcome, error) {
 			return gate.SubmitOutcome{}, err
 		}
 	}
+	var ahead sync.WaitGroup
+	defer ahead.Wait()
+	ahead.Go(func() { s.engine.voteAhead(ctx, s.sub) })
 	for i, r := range s.sub.Changes {
 		if slices.Contains(s.landed, r.ID) || i > 0 && s.cameAlong(ctx, r) {
 			continue
@@ -327,24 +331,24 @@ func (s *submission) alone(ctx context.Context, r gate.Ref) bool {
 	return true
 }
 
+// vote gives the vote that lets Gerrit submit. c is the change as Gerrit has it
+// where an earlier try may have voted, else nil.
 func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) error {
-	name, number := split(r.ID)
-	g, _ := s.engine.Site.GerritServer(name)
-	value := s.engine.Site.Pipelines.Gate.Votes.Passed
-	if c != nil { // it was read, since an earlier try may have voted
-		if l := c.Label(g.Label); l != nil {
-			for _, v := range l.Votes {
-				if v.Own && v.Value == value {
-					return nil
-				}
+	err := s.engine.speak(ctx, r.ID, func(ctx context.Context) error {
+		early, err := s.engine.Store.EarlyVote(ctx, s.sub.Buildset)
+		if err != nil || early.Given && c == nil {
+			return err
+		}
+		if early.Begun && c == nil { // nobody knows
+			name, number := split(r.ID)
+			if c, err = s.engine.Gerrits[name].Change(ctx, number); err != nil {
+				return err
 			}
 		}
-	}
-	err := s.engine.speak(ctx, r.ID, func(ctx context.Context) error {
-		_, err := s.engine.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
-			Message: s.engine.passedMessage(ctx, s.sub, r), Link: s.engine.buildsetURL(s.sub.Buildset), Labels: map[string]int{g.Label: value}, Notify: "NONE",
-		})
-		return err
+		if c != nil && s.engine.hasPassed(c, r) {
+			return nil
+		}
+		return s.engine.votePassed(ctx, s.sub, r)
 	})
 	if gerrit.IsConflict(err) {
 		return nil // closed meanwhile: the submit says how
@@ -352,20 +356,36 @@ func (s *submission) vote(ctx context.Context, r gate.Ref, c *gerrit.Change) err
 	return err
 }
 
+func (e *Engine) votePassed(ctx context.Context, sub record.Submission, r gate.Ref) error {
+	name, number := split(r.ID)
+	g, _ := e.Site.GerritServer(name)
+	_, err := e.Gerrits[name].Review(ctx, number, r.Revision, gerrit.ReviewInput{
+		Message: e.passedMessage(ctx, sub, r), Link: e.buildsetURL(sub.Buildset),
+		Labels: map[string]int{g.Label: e.Site.Pipelines.Gate.Votes.Passed}, Notify: "NONE",
+	})
+	return err
+}
+
+// hasPassed reports whether a change has the vote that lets Gerrit submit.
+func (e *Engine) hasPassed(c *gerrit.Change, r gate.Ref) bool {
+	name, _ := split(r.ID)
+	g, _ := e.Site.GerritServer(name)
+	if l := c.Label(g.Label); l != nil {
+		for _, v := range l.Votes {
+			if v.Own && v.Value == e.Site.Pipelines.Gate.Votes.Passed {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // voteLost reports whether the gate's own vote is not there any more, and gives it again.
 func (s *submission) voteLost(ctx context.Context, r gate.Ref) bool {
 	name, number := split(r.ID)
-	g, _ := s.engine.Site.GerritServer(name)
 	c, err := s.engine.Gerrits[name].Change(ctx, number)
-	if err != nil || !c.Open() || c.Revision != r.Revision {
+	if err != nil || !c.Open() || c.Revision != r.Revision || s.engine.hasPassed(c, r) {
 		return false
-	}
-	if l := c.Label(g.Label); l != nil {
-		for _, v := range l.Votes {
-			if v.Own && v.Value == s.engine.Site.Pipelines.Gate.Votes.Passed {
-				return false
-			}
-		}
 	}
 	return s.vote(ctx, r, c) == nil
 }

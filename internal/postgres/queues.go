@@ -279,9 +279,7 @@ func (c *commit) apply(ctx context.Context, e gate.Effect) error {
 			VALUES ($1, $2, $3, now()) ON CONFLICT (queue, serial) DO NOTHING`, c.queue, e.Item, e.Changes)
 		return err
 	case gate.Leave:
-		_, err := c.tx.Exec(ctx, `
-			UPDATE items SET left_at = coalesce(left_at, now()) WHERE queue = $1 AND serial = $2`, c.queue, e.Item)
-		return err
+		return c.leave(ctx, e.Item)
 	case gate.Prepare:
 		return c.prepare(ctx, e)
 	case gate.Cancel, gate.CancelRest:
@@ -340,6 +338,9 @@ func (c *commit) cancel(ctx context.Context, e gate.Effect) error {
 		return c.s.cancelJobs(ctx, c.tx, id, nil)
 	}
 	c.cancelled = true
+	if err := c.noVote(ctx, id); err != nil {
+		return err
+	}
 	if _, err := c.tx.Exec(ctx, `
 		UPDATE buildsets SET state = CASE WHEN state IN ('preparing', 'testing') THEN 'cancelled' ELSE state END,
 			ended_at = coalesce(ended_at, now()), deferred = false

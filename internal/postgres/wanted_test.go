@@ -284,3 +284,54 @@ func TestOutdated(t *testing.T) {
 	tell(1, gate.ReportFailed, false, b.Changes[0])
 	outdated(5, true, "a failure")
 }
+
+// A vote before the submit is given once, and not for what proves nothing any more;
+// one that was given is taken back, unless a later buildset has one.
+func TestEarlyVotes(t *testing.T) {
+	s, dsn := open(t)
+	ctx := context.Background()
+	m := &moving{t, s, planned(t, s, newJob(job.StageBuild))}
+	begins := func(b record.Buildset, want bool, when string) {
+		t.Helper()
+		if got := get[bool](t)(s.VoteBegins(ctx, b.ID)); got != want {
+			t.Errorf("%s: a vote begins: %v", when, got)
+		}
+	}
+	withdrawals := func(want int, when string) {
+		t.Helper()
+		conn := get[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+		defer conn.Close(ctx)
+		var n int
+		must(t, conn.QueryRow(ctx, `SELECT count(*) FROM river_job WHERE args ->> 'kind' = 'withdraw'`).Scan(&n))
+		if n != want {
+			t.Errorf("%s: %d withdrawals, want %d", when, n, want)
+		}
+	}
+	known := func(b record.Buildset, want record.EarlyVote) {
+		t.Helper()
+		if got := get[record.EarlyVote](t)(s.EarlyVote(ctx, b.ID)); got != want {
+			t.Errorf("buildset %d: %+v, want %+v", b.Serial, got, want)
+		}
+	}
+	first := m.b
+	m.moves()
+	withdrawals(0, "nobody had voted")
+	begins(first, false, "dropped")
+	known(first, record.EarlyVote{})
+	second := m.b
+	begins(second, true, "the present one")
+	begins(second, false, "twice")
+	known(second, record.EarlyVote{Begun: true})
+	must(t, s.Voted(ctx, second.ID))
+	known(second, record.EarlyVote{Begun: true, Given: true})
+	m.moves()
+	withdrawals(1, "voted on")
+	known(second, record.EarlyVote{Begun: true, Given: true})
+	begins(m.b, true, "the next one")
+	known(second, record.EarlyVote{Begun: true, Given: true, Replaced: true})
+	m.moves()
+	withdrawals(2, "begun")
+	m.commit(gate.Effect{Kind: gate.Leave, Item: 1})
+	begins(m.b, false, "left")
+	withdrawals(2, "it left: its report has a vote")
+}

@@ -360,6 +360,14 @@ type Submission struct {
 	EndedAt   *time.Time          `db:"ended_at"`
 }
 
+// EarlyVote is what is known of a vote that is given while the submit ahead is
+// under way.
+type EarlyVote struct {
+	Begun    bool `db:"begun"`
+	Given    bool `db:"given"`    // Gerrit has taken it
+	Replaced bool `db:"replaced"` // a later buildset of the item has a vote, or is submitted
+}
+
 // Effect is one that leaves the service.
 type Effect struct {
 	ID        int64       `db:"id"`
@@ -417,6 +425,7 @@ const (
 	TaskPrepare     TaskKind = "prepare"      // Queue: merge and plan its new buildsets
 	TaskSubmit      TaskKind = "submit"       // Queue, Item, Serial
 	TaskTell        TaskKind = "tell"         // ID of the effect
+	TaskWithdraw    TaskKind = "withdraw"     // ID of the buildset: take back the vote that was given early
 	TaskPublishTest TaskKind = "publish_test" // ID of the job
 	TaskPublish     TaskKind = "publish"      // ID of the buildset
 	TaskProve       TaskKind = "prove"        // ID of the buildset: find or make the evidence for its failures
