@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -155,6 +157,12 @@ func TestTasksOfALivingProcessAreLeft(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	dir := embeddedFolder(t)
 	ctx := context.Background()
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
+	if _, err := embedded.Start(ctx, filepath.Join(dir, "closed/pg"), quiet); err == nil || !strings.Contains(err.Error(), "may not enter "+filepath.Join(dir, "closed")+": chmod o+x it") {
+		t.Errorf("in a folder that its user may not enter: %v", err)
+	}
+	dir = filepath.Join(dir, "not/there/yet")
 	p, err := embedded.Start(ctx, dir, quiet)
 	must(t, err)
 	s, err := postgres.Open(ctx, p.DSN())

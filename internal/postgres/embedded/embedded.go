@@ -126,6 +126,13 @@ func serverUser() (*syscall.Credential, error) {
 }
 
 func (p *Server) initialise(ctx context.Context) error {
+	// Folders above are not the server's own, and its user has to come through.
+	if err := os.MkdirAll(filepath.Dir(p.dir), 0o755); err != nil {
+		return fmt.Errorf("the embedded database's folder: %w", err)
+	}
+	if closed := p.closed(filepath.Dir(p.dir)); closed != "" {
+		return fmt.Errorf("the embedded database in %s: user %d, which its server runs as, may not enter %s: chmod o+x it, or set DATABASE_URL", p.dir, p.credential.Uid, closed)
+	}
 	for _, d := range []string{p.dir, filepath.Join(p.dir, "run")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return fmt.Errorf("the embedded database's folder: %w", err)
@@ -145,6 +152,34 @@ func (p *Server) initialise(ctx context.Context) error {
 		return fmt.Errorf("make the embedded database in %s: %w: %s", p.dir, err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// closed gives the first folder on the way to dir that the server's user may not
+// enter, "" for none.
+func (p *Server) closed(dir string) string {
+	if p.credential == nil {
+		return ""
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if above := p.closed(parent); above != "" {
+			return above
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return ""
+	}
+	enter := os.FileMode(0o001)
+	switch owner := info.Sys().(*syscall.Stat_t); {
+	case owner.Uid == p.credential.Uid:
+		enter = 0o100
+	case owner.Gid == p.credential.Gid:
+		enter = 0o010
+	}
+	if info.Mode()&enter == 0 {
+		return dir
+	}
+	return ""
 }
 
 // awaitPredecessor waits for the server of a service that was killed: the
