@@ -46,6 +46,9 @@ func (s *Site) rules() {
 	if !s.LocalWorker.Enabled && len(s.Workers) == 0 {
 		s.source.warn("local_worker.enabled", "there is no worker: nothing will run; enable local_worker or name one in workers")
 	}
+	if len(s.Pipelines.Gate.Stages) == 0 {
+		s.source.warn("pipelines.gate.stages", "the gate has no stages: what is approved merges untested")
+	}
 	if s.Keys.Release.Equal(s.Keys.Test) {
 		s.source.fail("keys.test", "the test key is the release key; packages that were never accepted would be signed as released")
 	}

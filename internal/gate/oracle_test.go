@@ -221,6 +221,12 @@ func (w *world) recordTell(e gate.Effect, l *life) {
 		l.bypassed = true
 		w.landed = append(w.landed, e.Item)
 	}
+	if r.Kind == gate.ReportStarted {
+		if l.started {
+			w.fail("item %d is told twice that its tests have begun", e.Item)
+		}
+		l.started = true
+	}
 	if !r.Final {
 		return
 	}

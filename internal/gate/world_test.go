@@ -75,6 +75,7 @@ type life struct {
 	changes  []gate.Ref
 	in, left bool
 	final    []gate.Report
+	started  bool
 	bypassed bool
 	again    bool // has landed before, and is only tested
 }
