@@ -165,7 +165,8 @@ func TestConflictInTheQueue(t *testing.T) {
 	})
 	release()
 	s.merged(one)
-	s.told(two, "does not merge", "src/hello.c")
+	s.told(two, "does not merge", fmt.Sprintf("It conflicts with change %d (Return three)", one.Number), "src/hello.c")
+	s.says(two, "does not merge: with a change ahead: src/hello.c")
 	s.voted(two, -2)
 	s.empty()
 }

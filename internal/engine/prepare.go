@@ -305,16 +305,31 @@ func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under 
 		return under, nil
 	}
 	if res.Conflict != nil {
-		c := gate.Conflict{Text: res.Conflict.String()}
+		c := gate.Conflict{}
 		if res.Conflict.Reason != git.MissingDependency { // what is missing are commits
 			c.Files = res.Conflict.Files
 		}
 		if len(refs) > 0 && len(ahead) > 0 {
 			c.With = p.blame(ctx, project, res.Conflict, refs, ahead)
 		}
+		c.Text = clash(res.Conflict, c.With)
 		return "", refused{c}
 	}
 	return res.Commit, nil
+}
+
+// clash says what a change does not merge with, or why not; the files follow. It
+// names no change: who reads it may not be allowed to know of that one (G25).
+func clash(c *git.Conflict, with gate.ChangeID) string {
+	switch {
+	case c.Reason == git.MissingDependency:
+		return fmt.Sprintf("%s: %s", c.Reason, strings.Join(c.Files, ", "))
+	case c.Reason != git.PathConflict || len(c.Files) == 0:
+		return string(c.Reason)
+	case with != "":
+		return "with a change ahead"
+	}
+	return "with the branch"
 }
 
 // gerritVersion asks a Gerrit once what version it is.

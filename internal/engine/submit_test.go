@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"sluice/internal/config"
+	"sluice/internal/gate"
+	"sluice/internal/git"
 	"sluice/internal/job"
 	"sluice/internal/record"
 )
@@ -51,6 +53,25 @@ func TestVersionTaken(t *testing.T) {
 		why, err := e.versionTaken(context.Background(), 9, subject("2:1.0-1.2"))
 		if err != nil || (why != "") != c.taken || c.taken && !strings.Contains(why, "hello 2:1.0-1.2 on juno/el-9") {
 			t.Errorf("%s: %q, %v", c.name, why, err)
+		}
+	}
+}
+
+// A conflict is told in words for people, which name no other change.
+func TestClash(t *testing.T) {
+	files := []string{"tree.c", "tree.h"}
+	for _, c := range []struct {
+		conflict git.Conflict
+		with     gate.ChangeID
+		want     string
+	}{
+		{git.Conflict{Change: 14, Reason: git.PathConflict, Files: files}, "main~13", "with a change ahead"},
+		{git.Conflict{Change: 14, Reason: git.PathConflict, Files: files}, "", "with the branch"},
+		{git.Conflict{Change: 14, Reason: git.NotFastForward}, "", "not a fast-forward"},
+		{git.Conflict{Change: 14, Reason: git.MissingDependency, Files: []string{"4be1"}}, "", "depends on a commit that is not merged: 4be1"},
+	} {
+		if got := clash(&c.conflict, c.with); got != c.want {
+			t.Errorf("%v with %q: %q, want %q", c.conflict, c.with, got, c.want)
 		}
 	}
 }

@@ -223,6 +223,9 @@ func (o *outcome) find(ctx context.Context, s *service, gate api.Outcome) error 
 	switch {
 	case b.Buildset.Conflict != nil:
 		o.finding = "conflict in " + strings.Join(b.Buildset.Conflict.Files, ", ")
+		if _, number, named := strings.Cut(b.Buildset.Conflict.With, "~"); named {
+			o.finding = "conflict with change " + number + strings.TrimPrefix(o.finding, "conflict")
+		}
 	case b.Buildset.Finding != nil:
 		o.finding = strings.Join(strings.Fields(b.Buildset.Finding.Text), " ")
 	case b.Buildset.Broken != "":

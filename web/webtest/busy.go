@@ -91,7 +91,7 @@ func (s *scene) gate() {
 
 	e := one(s.change(1047, 1, "zlib", "Drop the assembler for 68k", "Tomás Vega"))
 	conflict := s.buildset("main", "conflict", e)
-	conflict.Buildset.Conflict = &api.Conflict{Files: []string{"contrib/asm68k/longest_match.S", "debian/changelog"}, With: "main~1042", Text: "does not merge with #1042: both change debian/changelog"}
+	conflict.Buildset.Conflict = &api.Conflict{Files: []string{"contrib/asm68k/longest_match.S", "debian/changelog"}, With: "main~1042", Text: "with a change ahead"}
 	s.item("conflict", "conflict: with #1042", conflict, e, 12)
 
 	g := one(s.change(1048, 4, "curl", "Say which certificate was refused", "Priya Anand"))
