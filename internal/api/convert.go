@@ -100,7 +100,8 @@ func conflict(c *gate.Conflict) *contract.Conflict {
 	return &contract.Conflict{Files: listed(c.Files), With: string(c.With), Text: c.Text}
 }
 
-// jobSummary shows a job; now is until when a running one has taken.
+// jobSummary shows a job; now is until when a running one has taken. One that is
+// to be tried again takes no time while it waits.
 func (s *server) jobSummary(v record.JobView) contract.JobSummary {
 	out := contract.JobSummary{
 		ID: v.ID, Name: v.Name, Stage: contract.Stage(v.Stage), Package: v.Package, Target: v.Target,
@@ -109,7 +110,7 @@ func (s *server) jobSummary(v record.JobView) contract.JobSummary {
 		StartedAt: v.StartedAt, EndedAt: v.EndedAt, EvidenceJob: v.EvidenceJob,
 	}
 	words := report.Job{State: v.State, Cause: v.Cause, Reused: v.Reused, Evidence: v.Evidence}
-	if v.StartedAt != nil {
+	if v.StartedAt != nil && (v.EndedAt != nil || v.State == "running") {
 		end := s.Now()
 		if v.EndedAt != nil {
 			end = *v.EndedAt

@@ -7,6 +7,7 @@ import (
 
 	contract "sluice/api"
 	"sluice/internal/api/apitest"
+	"sluice/internal/job"
 )
 
 func TestReads(t *testing.T) {
@@ -30,6 +31,19 @@ func TestReads(t *testing.T) {
 	t.Run("repositories", func(t *testing.T) { testRepositories(a, s) })
 	t.Run("restricted", func(t *testing.T) { testRestricted(a, s) })
 	t.Run("problems", func(t *testing.T) { testProblems(a, s) })
+	t.Run("retried", func(t *testing.T) { testRetried(a, s) })
+}
+
+// testRetried: what waits to be tried again takes no time meanwhile.
+func testRetried(a *asker, s *apitest.Seeded) {
+	path := fmt.Sprintf("/api/v1/jobs/%d", s.Running.ID)
+	if j := get[contract.Job](a, path).Job; j.State != "running" || j.Took == nil {
+		a.t.Errorf("while it runs: %+v", j)
+	}
+	a.w.Finish(s.Lease, job.Result{Outcome: job.Error, Cause: "the disk is full"}, nil)
+	if j := get[contract.Job](a, path).Job; j.State != "queued" || j.Took != nil || j.Cause != "the disk is full" {
+		a.t.Errorf("while it waits to be tried again: %+v", j)
+	}
 }
 
 func testStatus(a *asker) {
