@@ -303,6 +303,37 @@ func TestEveryFactIsRecorded(t *testing.T) {
 	}
 }
 
+// What the names of closures are called is not recorded, and not missed: another
+// replica calls them otherwise.
+func TestNumbersAreNotRecorded(t *testing.T) {
+	state := gate.State{Queue: "main"}
+	r := &history.Recorder{}
+	record := func(version int64, c gate.Closure) history.Decision {
+		f := gate.Facts{Closures: map[gate.ChangeID]gate.Closure{cid(1): c}}
+		row, err := r.Record(version, state, f, state, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Committed(row, f)
+		d, err := history.Unpack(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	var one, other gate.Names
+	other.Closure([]string{"b"}, nil)
+	record(1, gate.Closure{Provides: []string{"a"}, Needs: []string{"b"}})
+	for i, names := range []*gate.Names{&one, &other} {
+		if d := record(int64(2+i), names.Closure([]string{"a"}, []string{"b"})); len(d.Facts) != 0 {
+			t.Errorf("the same names are told again: %v", d.Facts)
+		}
+	}
+	if d := record(4, one.Closure([]string{"a"}, []string{"b", "c"})); len(d.Facts["Closures"].Set) != 1 {
+		t.Errorf("another name is not told: %v", d.Facts)
+	}
+}
+
 // fill sets every field to something that is not zero and differs by n.
 func fill(v reflect.Value, n int) {
 	switch v.Kind() {
