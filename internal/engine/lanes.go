@@ -22,6 +22,7 @@ type laneBook struct {
 	changed  map[string]bool // those of them that a change makes
 	released map[int64]map[string][]string
 	closures map[gate.ChangeID]closed
+	names    gate.Names // of all closures
 }
 
 // closed is a closure as it was made from a revision and a state of the repositories.
@@ -78,7 +79,7 @@ func (e *Engine) closures(ctx context.Context, q record.Queue, p gate.Policy, ch
 		}
 		c, same := b.closures[id]
 		if !same || c.revision != row.Revision || c.state != state {
-			c = closed{row.Revision, state, gate.Closure{Provides: row.Provides, Needs: b.reach(row.Needs, row.Provides, graph)}}
+			c = closed{row.Revision, state, b.names.Closure(row.Provides, b.reach(row.Needs, row.Provides, graph))}
 			b.closures[id] = c
 		}
 		out[id] = c.Closure

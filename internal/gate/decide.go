@@ -65,14 +65,18 @@ type decider struct {
 	mine map[ItemID]bool
 	// place says in which item a change stands; index where that item is.
 	place map[ChangeID]ItemID
-	index map[ItemID]int
+	index index
 	stale bool // index has to be made anew
 	// Held, Done, Forced and Red have been copied.
 	ownHeld, ownDone, ownForced, mineRed bool
 	// runs are the items on which dear stages were asked for, among them all those
 	// that stand in the queue.
-	runs    []ItemID
-	numbers numbers
+	runs []ItemID
+	// What calls names and branches by numbers; apart: not all closures were made by
+	// one Names, so that this one calls all.
+	numbering *Names
+	apart     bool
+	branches  map[Branch]int32
 	// topics are the open changes of each topic, where whole topics are submitted.
 	topics map[string][]ChangeID
 	// left remembers why a change left in this decision, for its dependants' reports.
@@ -149,14 +153,30 @@ func (d *decider) emit(e Effect) {
 // at returns where the item stands, -1 when it is not in the queue (any more).
 func (d *decider) at(id ItemID) int {
 	if d.stale {
-		d.index = make(map[ItemID]int, len(d.s.Items))
+		d.index = make(index, len(d.s.Items)>>6+1)
 		for i, it := range d.s.Items {
-			d.index[it.ID] = i
+			d.index.put(it.ID, i)
 		}
 		d.stale = false
 	}
-	if i, ok := d.index[id]; ok {
-		return i
+	return d.index.at(id)
+}
+
+// index says where items stand, in pages: their serials are close to each other.
+type index map[ItemID]*[64]int32
+
+func (x index) put(id ItemID, at int) {
+	p := x[id>>6]
+	if p == nil {
+		p = new([64]int32)
+		x[id>>6] = p
+	}
+	p[id&63] = int32(at) + 1
+}
+
+func (x index) at(id ItemID) int {
+	if p := x[id>>6]; p != nil {
+		return int(p[id&63]) - 1
 	}
 	return -1
 }

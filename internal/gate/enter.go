@@ -157,14 +157,14 @@ func (d *decider) admit(refs []Ref) *Item {
 	d.s.NextItem++
 	d.mine[it.ID] = true
 	if !d.stale {
-		d.index[it.ID] = len(d.s.Items)
+		d.index.put(it.ID, len(d.s.Items))
 	}
 	d.s.Items = append(d.s.Items, it)
 	for _, r := range refs {
 		d.place[r.ID] = it.ID
 	}
 	if d.ties != nil {
-		d.bind(it)
+		d.bind(it.ID, d.read(nil, it))
 	}
 	d.emit(Effect{Kind: Enter, Item: it.ID, Changes: refs})
 	return it

@@ -136,7 +136,7 @@ func (d *decider) refused(it *Item, o SubmitOutcome) {
 		d.partly(it, o)
 		return
 	}
-	if why, merged := d.lost(it, nil); why != "" || merged {
+	if why, merged := d.lost(it, d.read(nil, it), nil); why != "" || merged {
 		return // judge takes it from here
 	}
 	d.leave([]exit{{it, Report{Kind: ReportRefused, Reason: strings.TrimSpace(o.Text)}}})

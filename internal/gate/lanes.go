@@ -12,6 +12,9 @@ type Closure struct {
 	Provides []string `json:"provides,omitempty"`
 	// Needs are the names of what its builds and tests may read, directly or not.
 	Needs []string `json:"needs,omitempty"`
+	// numbers are what by calls them, one after the other; by is nil where it was made without.
+	by      *Names
+	numbers []int32
 }
 
 // Landing is what has landed while attempts run that do not stand on it: those of
@@ -150,7 +153,15 @@ func (l *oneLane) fits(i int, base []int) bool {
 
 // areAt says that just these items stand at these places.
 func (d *decider) areAt(ids []ItemID, places []int) bool {
-	return slices.EqualFunc(ids, places, func(id ItemID, at int) bool { return d.s.Items[at].ID == id })
+	if len(ids) != len(places) {
+		return false
+	}
+	for i, at := range places {
+		if d.s.Items[at].ID != ids[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // overtake marks the attempts that have not been shown to hold together with
@@ -159,7 +170,7 @@ func (d *decider) areAt(ids []ItemID, places []int) bool {
 // at once, for another landing of this decision may settle it.
 func (d *decider) overtake(merged *Item) {
 	by := newTouching(d)
-	by.add(0, merged.Changes, d.numbered(merged.Changes))
+	by.add(0, merged.Changes, d.footprints(nil, merged.Changes))
 	for _, it := range d.s.Items {
 		if it.ID == merged.ID || it.Buildset == nil || it.Buildset.Overtaken {
 			continue
@@ -201,7 +212,7 @@ func (d *decider) beside() {
 	}
 	landed := newTouching(d)
 	for k, l := range d.s.Landed {
-		landed.add(k, l.Changes, d.numbered(l.Changes))
+		landed.add(k, l.Changes, d.footprints(nil, l.Changes))
 	}
 	for _, it := range d.s.Items {
 		if it.Buildset == nil || it.Buildset.Overtaken {
@@ -209,7 +220,7 @@ func (d *decider) beside() {
 		}
 		touched := landed.all
 		if d.inLanes() {
-			touched = landed.of(it.Changes, d.numbered(it.Changes))
+			touched = landed.of(it.Changes, d.footprints(nil, it.Changes))
 		}
 		if !slices.ContainsFunc(touched, func(k int) bool { return d.s.Landed[k].missedBy(it.Buildset) }) {
 			continue

@@ -21,6 +21,26 @@ func (p *player) drawLanes() {
 	p.tell("lanes: %v", p.policy.Lanes)
 }
 
+// told is what is seen, called by numbers in all the ways that there are: by
+// nobody, by one for all, for some only, and by two.
+func (w *world) told() map[gate.ChangeID]gate.Closure {
+	told := maps.Clone(w.seen)
+	for id, c := range told {
+		other := w.known[id].Number % 2
+		switch w.clock % 4 {
+		case 1:
+			told[id] = w.names[0].Closure(c.Provides, c.Needs)
+		case 2:
+			if other == 0 {
+				told[id] = w.names[0].Closure(c.Provides, c.Needs)
+			}
+		case 3:
+			told[id] = w.names[other].Closure(c.Provides, c.Needs)
+		}
+	}
+	return told
+}
+
 // drawClosure says what a change makes and reads, what of that its tree says, and
 // whether anybody has looked at the tree yet.
 func (p *player) drawClosure(id gate.ChangeID) {

@@ -18,11 +18,17 @@ type exit struct {
 func (d *decider) judge() {
 	var exits []exit
 	out := map[ItemID]bool{}
+	binds := !d.judgedAll && d.inLanes()
+	var room [1]reading
 	for _, it := range d.judged() {
+		changes := d.read(room[:0], it)
+		if binds {
+			d.bind(it.ID, changes)
+		}
 		if it.Submit != nil || it.Verify {
 			continue
 		}
-		if why, merged := d.lost(it, out); merged {
+		if why, merged := d.lost(it, changes, out); merged {
 			d.byItself(it, out)
 		} else if why != "" {
 			out[it.ID] = true
@@ -79,19 +85,37 @@ func (d *decider) bindAll() {
 	if d.ties != nil {
 		return
 	}
-	d.ties = make([]tie, 0, len(d.s.Items))
+	var room [1]reading
 	for _, it := range d.s.Items {
-		d.bind(it)
+		d.bind(it.ID, d.read(room[:0], it))
 	}
 }
 
 // bind notes what an item needs.
-func (d *decider) bind(it *Item) {
-	for _, r := range it.Changes {
-		for _, n := range d.needs(new(d.f.Changes[r.ID])) {
-			d.ties = append(d.ties, tie{it.ID, n.ID})
+func (d *decider) bind(id ItemID, changes []reading) {
+	if d.ties == nil {
+		d.ties = make([]tie, 0, len(d.s.Items))
+	}
+	for i := range changes {
+		for _, n := range d.needs(&changes[i].Change) {
+			d.ties = append(d.ties, tie{id, n.ID})
 		}
 	}
+}
+
+// reading is what was read of a change; one that never was is not known.
+type reading struct {
+	Change
+	known bool
+}
+
+// read appends what was read of an item's changes, in their order.
+func (d *decider) read(list []reading, it *Item) []reading {
+	for _, r := range it.Changes {
+		c, known := d.f.Changes[r.ID]
+		list = append(list, reading{c, known})
+	}
+	return list
 }
 
 // goes notes that changes do not stand where they stood.
@@ -104,18 +128,18 @@ func (d *decider) goes(refs []Ref) {
 // lost says why an item may not stay, in words that start with "it" or a number
 // understood; merged says that one of its changes has merged past the gate.
 // out are those that leave with this judgement.
-func (d *decider) lost(it *Item, out map[ItemID]bool) (why string, merged bool) {
-	for _, r := range it.Changes {
-		c, ok := d.f.Changes[r.ID]
-		if !ok {
+func (d *decider) lost(it *Item, changes []reading, out map[ItemID]bool) (why string, merged bool) {
+	for i, r := range it.Changes {
+		c := &changes[i].Change
+		if !changes[i].known {
 			continue // never read: the facts are to hold it, nothing is concluded
 		}
 		if c.Status == Merged || d.s.Done[r.ID].Result == ReportMerged {
 			return "", true
 		}
-		w := d.changedSince(r, &c)
+		w := d.changedSince(r, c)
 		if w == "" {
-			w = d.lostNeed(it, &c, out)
+			w = d.lostNeed(it, c, out)
 		}
 		if w != "" && why == "" {
 			why = w
@@ -151,9 +175,13 @@ func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
 			}
 			continue
 		}
-		on := d.standing(n.ID)
+		at := -1
+		on, in := d.place[n.ID]
+		if in {
+			at = d.at(on)
+		}
 		switch {
-		case on == nil || out[on.ID]:
+		case at < 0 || out[on]:
 			if w := d.left[n.ID]; w != "" {
 				return fmt.Sprintf("needs %s, which %s", d.call(n), w)
 			}
@@ -161,13 +189,13 @@ func (d *decider) lostNeed(it *Item, c *Change, out map[ItemID]bool) string {
 				return fmt.Sprintf("needs %s, which %s", d.call(n), done.Result.past())
 			}
 			return fmt.Sprintf("needs %s, which is not in the queue", d.call(n))
-		case on.ID == it.ID:
+		case on == it.ID:
 			continue
 		}
 		if here < 0 {
 			here = d.at(it.ID)
 		}
-		if d.at(on.ID) > here {
+		if at > here {
 			return fmt.Sprintf("needs %s, which stands behind it", d.call(n))
 		}
 	}

@@ -62,7 +62,10 @@ func (d *decider) need(c *Change, n Need) needState {
 		return needUnknown
 	}
 	s := d.openNeed(c, n, &on)
-	if _, in := d.place[c.ID]; in && s != needHere {
+	if s == needHere {
+		return s
+	}
+	if _, in := d.place[c.ID]; in {
 		// It stands behind this need, whose submit is in flight: what that does to
 		// the need is judged after its outcome (G18).
 		if it := d.standing(n.ID); it != nil && it.Submit != nil {

@@ -50,6 +50,7 @@ type world struct {
 	// What their packages make and read: in truth, as their trees say it, and as
 	// far as it is known. The rest shows when they are built.
 	closures, declared, seen map[gate.ChangeID]gate.Closure
+	names                    [2]gate.Names
 	projects                 int
 
 	state    gate.State
@@ -191,7 +192,7 @@ func (w *world) facts() gate.Facts {
 	f := gate.Facts{
 		Now: w.tick(), Policy: w.policy, Changes: map[gate.ChangeID]gate.Change{},
 		Buildsets: map[gate.BuildsetID]gate.BuildsetFacts{}, Submits: maps.Clone(w.outcomes), Commands: w.commands,
-		Closures: maps.Clone(w.seen),
+		Closures: w.told(),
 	}
 	var add func(id gate.ChangeID)
 	add = func(id gate.ChangeID) {
