@@ -88,11 +88,11 @@ func (d *decider) numbers(c *Closure) []int32 {
 	return c.numbers
 }
 
-// madeApart says that not all closures were made by one Names.
+// madeApart says that not all closures were made by one Names, and are as it made them.
 func (d *decider) madeApart() bool {
 	var by *Names
 	for _, c := range d.f.Closures {
-		if c.by == nil || by != nil && by != c.by {
+		if c.by == nil || by != nil && by != c.by || len(c.numbers) != len(c.Provides)+len(c.Needs) {
 			return true
 		}
 		by = c.by
