@@ -20,6 +20,26 @@ func stageCheck(t *testing.T, changes int) *scene {
 	return s
 }
 
+// stageCheckOnNeed sets a scene in which change 1 is being checked on change 2,
+// which it needs.
+func stageCheckOnNeed(t *testing.T) (*scene, *build) {
+	t.Helper()
+	s := stageCheck(t, 2)
+	s.edit(1, dependsOn(2))
+	s.step()
+	s.want("ahead", numbers(s.build(1).effect.Stack), 2)
+	return s, s.build(1)
+}
+
+// needMerges has change 2 merge: what is checked after that stands on nothing.
+func (s *scene) needMerges() {
+	s.t.Helper()
+	s.mergeNow(cid(2))
+	s.read(cid(2))
+	s.step()
+	s.want("ahead once it has merged", numbers(s.build(1).effect.Stack))
+}
+
 func TestACheckNeedsNoApproval(t *testing.T) {
 	s := stageCheck(t, 1)
 	s.step()
@@ -81,15 +101,9 @@ func TestG6ACheckStandsOnItsOwnNeeds(t *testing.T) {
 // What a check waits for will not come, since its base is another one now: it
 // begins anew on that. Once it has ended, nothing of this matters.
 func TestACheckBeginsAnewWhenItsBaseHasMoved(t *testing.T) {
-	s := stageCheck(t, 2)
-	s.edit(1, dependsOn(2))
-	s.step()
-	old := s.build(1)
-	s.mergeNow(cid(2))
+	s, old := stageCheckOnNeed(t)
 	s.push++
-	s.read(cid(2))
-	s.step()
-	s.want("ahead", numbers(s.build(1).effect.Stack))
+	s.needMerges()
 	s.want("buildsets", []int{len(s.builds)}, 2)
 	if !old.cancelled {
 		t.Error("the old one goes on")
@@ -104,10 +118,7 @@ func TestACheckBeginsAnewWhenItsBaseHasMoved(t *testing.T) {
 // A check on top of a change that does not build has no verdict; whoever asks is
 // told which change that is, and it is checked again when that is mended.
 func TestACheckOnWhatDoesNotBuild(t *testing.T) {
-	s := stageCheck(t, 2)
-	s.edit(1, dependsOn(2))
-	s.step()
-	b := s.build(1)
+	s, b := stageCheckOnNeed(t)
 	for i := range b.jobs {
 		b.jobs[i].State, b.jobs[i].Lacks = gate.JobError, "change 2, which this one needs, does not build"
 	}
@@ -331,11 +342,7 @@ func (p *player) needsNow(id gate.ChangeID) []gate.Need {
 }
 
 func TestG25ACheckWaitsForWhatIsRestricted(t *testing.T) {
-	s := stageCheck(t, 2)
-	s.edit(1, dependsOn(2))
-	s.step()
-	s.want("ahead", numbers(s.build(1).effect.Stack), 2)
-	b := s.build(1)
+	s, b := stageCheckOnNeed(t)
 	s.edit(2, func(c *gate.Change) { c.Restricted = true })
 	s.step()
 	s.want("items", s.order())
@@ -343,10 +350,7 @@ func TestG25ACheckWaitsForWhatIsRestricted(t *testing.T) {
 		t.Error("the check on a restricted change goes on")
 	}
 	s.says(1, "#1 needs a restricted change that has not merged")
-	s.mergeNow(cid(2))
-	s.read(cid(2))
-	s.step()
-	s.want("ahead once it has merged", numbers(s.build(1).effect.Stack))
+	s.needMerges()
 }
 
 // A check stands on its topic-mates, where topics are submitted whole, but not on
