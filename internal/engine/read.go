@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,16 +34,17 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	if err != nil {
 		return err
 	}
+	h := hint{ev, gerrit.ParseEvent(ev.Raw)}
 	if ev.Change == nil && ev.Type == "ref-updated" {
-		if err := e.refMoved(ctx, ev); err != nil {
+		if err := e.refMoved(ctx, h); err != nil {
 			return err
 		}
 	}
-	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.said(ev) || e.foreign(ctx, ev) ||
-		e.readSince(*ev.Change, ev.ReceivedAt) || e.mergedAsKnown(ctx, ev) {
+	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.said(h) || e.readSince(*ev.Change, ev.ReceivedAt) ||
+		e.foreign(ctx, h) || e.mergedAsKnown(ctx, h) {
 		return e.Store.EventHandled(ctx, eventID, "")
 	}
-	if e.toldOtherwise(ev) && e.Now().Sub(ev.ReceivedAt) < echo {
+	if e.toldOtherwise(h) && e.Now().Sub(ev.ReceivedAt) < echo {
 		return record.Later{After: echo, Why: "what it tells of is mostly known in another way, soon"}
 	}
 	name, number := split(gate.ChangeID(*ev.Change))
@@ -54,53 +54,51 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	return e.Store.EventHandled(ctx, eventID, "")
 }
 
+// hint is an event with what it says.
+type hint struct {
+	record.Event
+	says gerrit.Event
+}
+
 // echo is how long an event waits for what mostly makes its reading needless.
 const echo = time.Second
 
 // toldOtherwise reports whether what an event tells of mostly becomes known in
 // another way: what moved a change's own ref has an event of its own, but for a
 // move to another branch; what the gate merged, its submit records.
-func (e *Engine) toldOtherwise(ev record.Event) bool {
-	return ev.Type == "ref-updated" || ev.Type == "change-merged" && e.byGate(ev)
+func (e *Engine) toldOtherwise(h hint) bool {
+	return h.Type == "ref-updated" || h.Type == "change-merged" && e.byGate(h)
 }
 
 // said reports whether an event is the gate's own comment, or the echo of one,
 // which changes nothing that it does not know: its label is not looked at (G1).
-func (e *Engine) said(ev record.Event) bool {
-	switch ev.Type {
+func (e *Engine) said(h hint) bool {
+	switch h.Type {
 	case "comment-added":
-		return e.byGate(ev)
+		return e.byGate(h)
 	case "ref-updated":
-		return e.byGate(ev) && strings.HasSuffix(gerrit.ParseEvent(ev.Raw).Ref, "/meta")
+		return e.byGate(h) && strings.HasSuffix(h.says.Ref, "/meta")
 	}
 	return false
 }
 
 // byGate reports whether the gate's own account caused an event.
-func (e *Engine) byGate(ev record.Event) bool {
-	type account struct {
-		Username string `json:"username"`
-	}
-	var raw struct {
-		Author    account `json:"author"`
-		Submitter account `json:"submitter"`
-	}
-	g, ok := e.Site.GerritServer(ev.Gerrit)
-	return ok && json.Unmarshal(ev.Raw, &raw) == nil && (raw.Author.Username == g.User || raw.Submitter.Username == g.User)
+func (e *Engine) byGate(h hint) bool {
+	g, ok := e.Site.GerritServer(h.Gerrit)
+	return ok && h.says.Username == g.User
 }
 
 // foreign reports whether an event is of a project and branch that no rule of
 // the site is for, and of a change that nothing here needs.
-func (e *Engine) foreign(ctx context.Context, ev record.Event) bool {
-	u := gerrit.ParseEvent(ev.Raw)
-	if u.Branch == "" { // a change's own ref: it may have moved to a branch of ours
-		if e.Site.GatesProject(ev.Gerrit, u.Project) {
+func (e *Engine) foreign(ctx context.Context, h hint) bool {
+	if h.says.Branch == "" { // a change's own ref: it may have moved to a branch of ours
+		if e.Site.GatesProject(h.Gerrit, h.says.Project) {
 			return false
 		}
-	} else if _, ours := e.Site.Project(ev.Gerrit, u.Project, u.Branch); ours {
+	} else if _, ours := e.Site.Project(h.Gerrit, h.says.Project, h.says.Branch); ours {
 		return false
 	}
-	_, err := e.Store.Change(ctx, gate.ChangeID(*ev.Change))
+	_, err := e.Store.Change(ctx, gate.ChangeID(*h.Change))
 	return errors.Is(err, record.ErrNotFound)
 }
 
@@ -169,17 +167,12 @@ func (e *Engine) merged(ctx context.Context, change gate.ChangeID) error {
 
 // mergedAsKnown reports whether an event tells of a merge that is known, of the
 // very revision that is known.
-func (e *Engine) mergedAsKnown(ctx context.Context, ev record.Event) bool {
-	if ev.Type != "change-merged" {
+func (e *Engine) mergedAsKnown(ctx context.Context, h hint) bool {
+	if h.Type != "change-merged" {
 		return false
 	}
-	var raw struct {
-		PatchSet struct {
-			Revision string `json:"revision"`
-		} `json:"patchSet"`
-	}
-	c, err := e.Store.Change(ctx, gate.ChangeID(*ev.Change))
-	return err == nil && c.Status == gate.Merged && json.Unmarshal(ev.Raw, &raw) == nil && raw.PatchSet.Revision == c.Revision
+	c, err := e.Store.Change(ctx, gate.ChangeID(*h.Change))
+	return err == nil && c.Status == gate.Merged && h.says.Revision == c.Revision
 }
 
 // readSince reports whether this process has read a change since an event came.

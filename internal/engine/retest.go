@@ -29,12 +29,11 @@ func (e *Engine) Retest(ctx context.Context) error {
 }
 
 // refMoved notes that a branch of this site's has moved: a merge, or a push past review.
-func (e *Engine) refMoved(ctx context.Context, ev record.Event) error {
-	u := gerrit.ParseEvent(ev.Raw)
-	if _, ours := e.Site.Project(ev.Gerrit, u.Project, u.Branch); !ours || !strings.HasPrefix(u.Ref, "refs/heads/") {
+func (e *Engine) refMoved(ctx context.Context, h hint) error {
+	if _, ours := e.Site.Project(h.Gerrit, h.says.Project, h.says.Branch); !ours || !strings.HasPrefix(h.says.Ref, "refs/heads/") {
 		return nil
 	}
-	return e.Store.BranchMoved(ctx, ev.Gerrit, u.Project, u.Branch)
+	return e.Store.BranchMoved(ctx, h.Gerrit, h.says.Project, h.says.Branch)
 }
 
 // compareHeads finds the branches that have moved while nobody listened, of those

@@ -48,6 +48,7 @@ type Event struct {
 	WIP      bool
 
 	Who       string // username, or name, of whoever did it
+	Username  string // of whoever did it, where Gerrit tells it
 	Comment   string
 	Approvals []Approval
 
@@ -192,8 +193,10 @@ func (j *eventJSON) event() Event {
 		Type: j.Type, Project: string(j.Change.Project), Branch: j.Change.Branch,
 		Change: j.Change.Number.int(), ChangeID: j.Change.ID, PatchSet: j.PatchSet.Number.int(), Revision: j.PatchSet.Revision,
 		Subject: j.Change.Subject, Status: j.Change.Status, Topic: j.Change.Topic, Private: j.Change.Private, WIP: j.Change.WIP,
-		Comment: j.Comment, Who: j.who(), Ref: j.RefUpdate.RefName, OldRev: j.RefUpdate.OldRev,
+		Comment: j.Comment, Ref: j.RefUpdate.RefName, OldRev: j.RefUpdate.OldRev,
 	}
+	who := j.who()
+	e.Who, e.Username = orDefault(who.Username, who.Name), who.Username
 	for _, p := range []string{string(j.Project), string(j.RefUpdate.Project), j.ProjectName} {
 		e.Project = orDefault(e.Project, p)
 	}
@@ -235,15 +238,15 @@ func changeOfRef(ref string) (change, patchSet int) {
 	return number(m[1]), number(m[2])
 }
 
-func (j *eventJSON) who() string {
+func (j *eventJSON) who() personEvent {
 	for _, p := range []*personEvent{
 		j.Submitter, j.Abandoner, j.Restorer, j.Changer, j.Editor, j.Adder, j.Remover, j.Deleter, j.Author, j.Uploader,
 	} {
 		if p != nil {
-			return orDefault(p.Username, p.Name)
+			return *p
 		}
 	}
-	return ""
+	return personEvent{}
 }
 
 // canonical rewrites an object of JSON so that equal events are equal bytes and

@@ -51,6 +51,10 @@ func TestEventFields(t *testing.T) {
 			`{"type":"ref-updated","submitter":{"name":"Bo"},"refUpdate":{"newRev":"b","refName":"refs/heads/stable/1","project":"p"}}`,
 			gerrit.Event{Type: "ref-updated", Project: "p", Branch: "stable/1", Ref: "refs/heads/stable/1", NewRev: "b", Who: "Bo"},
 		},
+		"a comment of somebody": {
+			`{"type":"comment-added","author":{"name":"The Gate","username":"gate"},"comment":"hello","change":{"number":7,"project":"p","branch":"main"}}`,
+			gerrit.Event{Type: "comment-added", Project: "p", Change: 7, Branch: "main", Comment: "hello", Who: "gate", Username: "gate"},
+		},
 		"a batch": {
 			`{"type":"batch-ref-updated","project":"p","refUpdates":[{"refName":"refs/heads/a","oldRev":"1","newRev":"2"}]}`,
 			gerrit.Event{Type: "batch-ref-updated", Project: "p", Refs: []gerrit.RefUpdate{{Ref: "refs/heads/a", OldRev: "1", NewRev: "2"}}},
