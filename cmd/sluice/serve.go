@@ -207,12 +207,19 @@ func (s *service) run(ctx context.Context) error {
 	s.listen(running)
 	s.part(func() { s.sweep(running) })
 	s.part(func() { s.warm(running) })
-	s.localWorker(running, listener.Addr().String())
+	working, stopWorking := context.WithCancel(running)
+	defer stopWorking()
+	worked := s.localWorker(working, listener.Addr().String())
 	s.log.Info("sluice serves", "url", s.site.URL, "listen", listener.Addr().String(), "version", version)
 	<-ctx.Done()
 	s.log.Info("stopping")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
+	stopWorking()
+	select { // while somebody still takes its jobs back
+	case <-worked:
+	case <-grace.Done():
+	}
 	stop()
 	_ = server.Shutdown(grace)
 	_ = server.Close()
@@ -328,15 +335,19 @@ func (s *service) retain(ctx context.Context) error {
 }
 
 // localWorker runs the service's own worker as a child with an empty
-// environment, and starts it again if it ends.
-func (s *service) localWorker(ctx context.Context, listen string) {
+// environment, and starts it again if it ends. done is closed once ctx is over
+// and the worker has left.
+func (s *service) localWorker(ctx context.Context, listen string) (done <-chan struct{}) {
+	left := make(chan struct{})
 	if !s.site.LocalWorker.Enabled {
-		return
+		close(left)
+		return left
 	}
 	self, err := os.Executable()
 	if err != nil {
 		s.log.Error("the local worker cannot be started", "error", err)
-		return
+		close(left)
+		return left
 	}
 	token := s.tokens[len(s.tokens)-1].Token
 	args := []string{
@@ -344,6 +355,7 @@ func (s *service) localWorker(ctx context.Context, listen string) {
 		"--labels", strings.Join(s.site.LocalWorker.Labels, ","), "--slots", fmt.Sprint(s.site.LocalWorker.Slots),
 	}
 	s.part(func() {
+		defer close(left)
 		for ctx.Err() == nil {
 			if err := runWorker(ctx, self, args, token); ctx.Err() == nil {
 				s.log.Error("the local worker ended; it is started again", "error", err)
@@ -354,6 +366,7 @@ func (s *service) localWorker(ctx context.Context, listen string) {
 			}
 		}
 	})
+	return left
 }
 
 // runWorker runs a child until it ends, or until ctx is over: then its standard

@@ -58,6 +58,8 @@ type options struct {
 	more        string                // more of the site file
 	branch      string                // of the common rule; main
 	perBranch   bool                  // a queue for each branch
+	localWorker bool                  // the service has its own worker
+	root        string                // what the script does that makes a root
 	retest      string                // which open changes are checked again on a merge; all
 	window      string
 	batch       string // ", batch: {size: 4}"
@@ -230,7 +232,7 @@ func (s *site) config(url string) string {
 	write(s.t, g.TokenFile, s.g.Gate.Token)
 	write(s.t, filepath.Join(s.dir, "worker"), workerToken)
 	root := filepath.Join(s.dir, "make-root")
-	write(s.t, root, "#!/bin/sh\n")
+	write(s.t, root, "#!/bin/sh\n"+s.opt.root)
 	for _, d := range []string{"apt", "rpm"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o755); err != nil {
 			s.t.Fatal(err)
@@ -293,13 +295,13 @@ queues:
   - {name: main, per_branch: %[21]v, window: %[9]s%[22]s}%[14]s
 workers:
   - {name: tester, token: {file: %[1]s/worker}, labels: [deb, rpm, nspawn]}
-local_worker: {enabled: false}
+local_worker: {enabled: %[23]v}
 repositories: {origin: Story, label: Story, export: %[1]s/export}
 %[10]s
 `, s.dir, reconcile, roots, rpmDist, rpmTarget, s.name,
 		stages(s.opt.check, "build, publish, install"), stages(s.opt.gate, "build, publish, install"), cmp.Or(s.opt.window, wideWindow),
 		s.opt.more, s.opt.stages, s.opt.gerritMore, strings.ReplaceAll(s.opt.projects, "PREFIX", s.name), s.opt.queues,
-		!s.opt.plainBlame, votes, s.opt.approve, label, cmp.Or(s.opt.branch, "main"), cmp.Or(s.opt.retest, "all"), s.opt.perBranch, s.opt.batch)
+		!s.opt.plainBlame, votes, s.opt.approve, label, cmp.Or(s.opt.branch, "main"), cmp.Or(s.opt.retest, "all"), s.opt.perBranch, s.opt.batch, s.opt.localWorker)
 }
 
 // start runs the program and returns once it answers.
