@@ -246,7 +246,11 @@ func (s *service) listen(ctx context.Context) {
 		stream.OnEvent = func(ctx context.Context, ev gerrit.Event) error { return s.engine.Event(ctx, name, ev) }
 		stream.OnState = func(st gerrit.State) {
 			s.states.set(name, st)
-			s.log.Info("event stream", "gerrit", name, "connected", st.Connected, "error", st.Err)
+			level := slog.LevelInfo
+			if !st.Connected && ctx.Err() == nil {
+				level = slog.LevelWarn
+			}
+			s.log.Log(ctx, level, "event stream", "gerrit", name, "connected", st.Connected, "error", st.Err)
 			if st.Connected {
 				if err := s.db.store.Enqueue(ctx, record.Task{Kind: record.TaskReconcile, Gerrit: name}); err != nil {
 					s.log.Error("reconcile after a new connection", "gerrit", name, "error", err)

@@ -225,7 +225,7 @@ func (e *Engine) message(ctx context.Context, eff record.Effect, to gate.Ref) (s
 	if c := eff.Effect.Report.Conflict; c != nil && c.With != "" {
 		with = append(with, gate.Ref{ID: c.With})
 		if other, err := e.Store.Change(ctx, c.With); err == nil {
-			f.With = fmt.Sprintf("%d (%s)", other.Number, other.Subject)
+			f.With, f.WithMerged = fmt.Sprintf("%d (%s)", other.Number, other.Subject), other.Status == gate.Merged
 		}
 	}
 	if f.Confidential, err = e.confidential(ctx, to, with); err != nil || f.Confidential || !found {

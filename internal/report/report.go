@@ -50,6 +50,8 @@ type Facts struct {
 	Repositories map[string]string
 	// Conflict with this change, in words: "1234 (Subject)".
 	With string
+	// WithMerged: that one is on the branch by now.
+	WithMerged bool
 	// Published are the packages of a merged item.
 	Published []Published
 	// Changes are the members of an item of several.
@@ -217,6 +219,9 @@ func conflict(b *strings.Builder, f Facts) {
 	with := "the branch as it is now; rebase it"
 	if f.With != "" {
 		with = "change " + f.With + ", which is ahead of it in the queue"
+		if f.WithMerged {
+			with = "change " + f.With + ", which has merged; rebase it"
+		}
 	}
 	if len(c.Files) == 0 {
 		fmt.Fprintf(b, "\n    %s\n", indent(c.Text))

@@ -65,6 +65,8 @@ func TestConflict(t *testing.T) {
 	f := facts(gate.ReportConflict)
 	f.Report.Conflict, f.With = &gate.Conflict{Files: []string{"src/a.c"}}, "12 (Say hello)"
 	has(t, Message(f), "does not merge", "change 12 (Say hello)", "src/a.c")
+	f.WithMerged = true
+	has(t, Message(f), "change 12 (Say hello), which has merged; rebase it")
 	f.With = ""
 	has(t, Message(f), "does not merge", "the branch as it is now", "src/a.c")
 	f.Report.Conflict = &gate.Conflict{Text: "not a fast-forward"}
