@@ -82,7 +82,8 @@ function ItemRow({ item: i, items, spine, ends }: { item: Item; items: Item[]; s
 
 /** The state's word where the finding is shown below it. */
 function short(i: Item): string {
-  return i.state === "conflict" ? "conflict" : `failing, ${i.done} of ${i.total} done`;
+  if (i.state === "conflict") return "conflict";
+  return i.total > 0 ? `failing, ${i.done} of ${i.total} done` : "failing before its jobs are planned";
 }
 
 /** In words what the spine draws. */
