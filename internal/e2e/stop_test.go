@@ -1,6 +1,10 @@
 package e2e
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+)
 
 // A service that is stopped in order gives back what its own worker runs: nobody
 // waits for a lease to run out.
@@ -12,7 +16,11 @@ func TestStopGivesJobsBack(t *testing.T) {
 	running := func() int {
 		return one[int](s, `SELECT count(*) FROM attempts WHERE state = 'running'`)
 	}
-	s.until("its worker makes a root", func() string { return missing(running() > 0, "nothing runs") })
+	s.until("its worker has something to do in both its slots", func() string {
+		log, _ := os.ReadFile(srv.Log)
+		n := strings.Count(string(log), "msg=begins")
+		return missing(n >= 2, "%d jobs run", n)
+	})
 	srv.stop()
 	if n := running(); n != 0 {
 		t.Errorf("%d attempts wait for their leases to run out", n)

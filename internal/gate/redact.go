@@ -213,7 +213,7 @@ func (r redaction) buildsets(m map[BuildsetID]BuildsetFacts, hidden map[Buildset
 func (r redaction) submits(m map[ItemID]SubmitOutcome, hidden map[ItemID]bool) map[ItemID]SubmitOutcome {
 	out := maps.Clone(m)
 	for id, o := range out {
-		if !hidden[id] {
+		if !hidden[id] && !slices.ContainsFunc(o.Landed, r.hides) { // an item may have left, and its outcome be known still
 			continue
 		}
 		o.Text, o.Landed = "", slices.Clone(o.Landed)

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,7 +21,8 @@ func TestG25RedactHides(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := player{world: newWorld(rt), rt: rt}
 		p.setUp(rapid.IntRange(1, 8).Draw(rt, "changes"))
-		for _, c := range p.truth {
+		for _, id := range slices.Sorted(maps.Keys(p.truth)) {
+			c := p.truth[id]
 			c.Subject = fmt.Sprintf("subject-%d.", c.Number)
 			c.Topic = strings.Replace(c.Topic, "t", fmt.Sprintf("topic-%d.", c.Number), 1)
 			c.Restricted = c.Restricted || rapid.IntRange(0, 3).Draw(rt, "restricted") == 0

@@ -15,6 +15,10 @@ func newZypper(t testing.TB, h *house) *testenv.Zypper {
 	return testenv.NewZypper(t, rpm.RepoFile(rpm.Client{ID: "sluice", Name: "Sluice", Mirrors: h.url + "mirrorlist", Keys: []string{h.url + "key.asc"}}))
 }
 
+// nextSecond waits for it: zypper keeps a list of mirrors for the second in which
+// it got it, however short it is told to keep it.
+func nextSecond() { time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) }
+
 // With all signatures checked and the list of mirrors that people are told to
 // write: install, upgrade, and each time from one publication.
 func TestZypperInstallsAndUpgrades(t *testing.T) {
@@ -29,6 +33,7 @@ func TestZypperInstallsAndUpgrades(t *testing.T) {
 		t.Errorf("installed is %q", got)
 	}
 	higher := h.rpm(world("1:2.0^git2+a~b-3.el9"))
+	nextSecond()
 	h.publish(one, higher)
 	h.clean()
 	z.Run("refresh")
