@@ -81,3 +81,39 @@ func TestTheNextIsVotedOnMeanwhile(t *testing.T) {
 	s.told(d, "tested again, as what it stood on did not merge")
 	s.merged(d)
 }
+
+// A change merges past the gate, and the gate learns of it only while the submit of
+// another one of the project is under way, which was tested on it: what merged past
+// the gate is published after that one, as a later version.
+func TestWhatIsLearntDuringASubmitIsLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{check: "none"})
+	s.proxy = newProxy(t, s.g)
+	s.opt.gerritURL = s.proxy.URL
+	s.project("hello")
+	s.serve()
+	tested := s.worker.hold("install hello")
+	c := s.good("hello")
+	past := s.propose("hello", "Past the gate", map[string]string{"past": "the gate\n"})
+	s.approve(c, past)
+	s.until("both are tested", func() string {
+		n := countOf(s, `SELECT count(*) FROM jobs WHERE stage = 'install' AND state = 'running'`)
+		return missing(n == 2, "%d are", n)
+	})
+	_, known := s.proxy.stop(readOf(past))
+	s.byHand(past)
+	submits, submit := s.proxy.stop(submitOf(c))
+	tested()
+	s.until("the submit of the one that was tested again is under way", func() string { return missing(submits.times() == 1, "it is not") })
+	known()
+	s.told(past, "past the gate")
+	submit()
+	s.merged(c)
+	s.empty()
+	version := func(of *testenv.Pushed) string {
+		return one[string](s, `SELECT packages->0->>'version' FROM buildsets WHERE published_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(of))
+	}
+	if first, second := version(c), version(past); first != "1.0-1+sluice1~deb12" || second != "1.0-1+sluice2~deb12" {
+		t.Errorf("published as %s and %s", first, second)
+	}
+}

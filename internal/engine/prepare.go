@@ -60,14 +60,50 @@ func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 			if err != nil || len(todo) == 0 {
 				return err
 			}
+			waiting := 0
 			for _, b := range todo {
+				if waits, err := e.waitsForSubmit(ctx, b); err != nil {
+					return err
+				} else if waits {
+					waiting++
+					continue
+				}
 				err := e.prepare(ctx, b)
 				if err != nil && !errors.Is(err, record.ErrStale) {
 					return fmt.Errorf("prepare buildset %d: %w", b.ID, err)
 				}
 			}
+			if waiting == len(todo) {
+				return record.Later{After: time.Second, Why: "a submit of the same project is under way"}
+			}
 		}
 	})
+}
+
+// waitsForSubmit says that a buildset is of what merged past the gate while the
+// submit of another change of its project was under way already. If that lands, it
+// lands with the version that it was tested as, and this one counts up after it.
+func (e *Engine) waitsForSubmit(ctx context.Context, b record.Buildset) (bool, error) {
+	if len(b.Stack) > 0 {
+		return false, nil
+	}
+	q, err := e.Store.Queue(ctx, b.Queue)
+	if err != nil {
+		return false, err
+	}
+	verified, submitted := map[string]bool{}, map[string]bool{}
+	for _, it := range q.State.Items {
+		for _, r := range it.Changes {
+			verified[r.Branch.Project] = verified[r.Branch.Project] || it.Verify && it.Buildset != nil && it.Buildset.ID == b.Serial
+			submitted[r.Branch.Project] = submitted[r.Branch.Project] || it.Submit != nil
+		}
+	}
+	for project := range verified {
+		if verified[project] && submitted[project] {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // preparation is what is gathered on the way to a plan.
