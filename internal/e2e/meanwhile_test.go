@@ -225,6 +225,7 @@ func TestAJobThatVotesSince(t *testing.T) {
 	release()
 	s.told(untidy, "Gate failed", "src/hello.c:1: untidy")
 	s.merged(tidy)
+	s.empty()
 	if got := s.status(untidy); got != "NEW" {
 		t.Errorf("what had not passed is %s", got)
 	}
