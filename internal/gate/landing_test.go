@@ -96,7 +96,7 @@ func TestG8AConflictIsAStateUntilNothingIsUnderIt(t *testing.T) {
 	s.step()
 	s.want("queue", s.order(), 1, 2, 3)
 	s.want("3 stands behind", s.behind(3), 1)
-	s.says(2, "conflict: does not merge together with g~1: f")
+	s.says(2, "conflict: does not merge together with a change ahead: f")
 	s.end(1)
 	s.told(2, gate.ReportConflict, "f")
 	s.want("queue", s.order(), 3)

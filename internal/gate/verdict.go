@@ -111,7 +111,7 @@ func (c *Conflict) sentence() string {
 	case c.Text != "":
 		s = c.Text
 	case c.With != "":
-		s += " together with " + string(c.With)
+		s += " together with a change ahead" // which, whoever reads it may not know (G25)
 	}
 	for i, f := range c.Files {
 		if i == 0 {
