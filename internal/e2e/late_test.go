@@ -8,15 +8,24 @@ import (
 	"sluice/internal/testenv"
 )
 
+// behindProxy starts a service that reaches Gerrit through a proxy, which brings faults.
+func behindProxy(t *testing.T, opt options, packages ...string) *site {
+	t.Helper()
+	s := newSite(t, opt)
+	s.proxy = newProxy(t, s.g)
+	s.opt.gerritURL = s.proxy.URL
+	for _, p := range packages {
+		s.project(p)
+	}
+	s.serve()
+	return s
+}
+
 // A check's word that Gerrit took only when the gate had spoken does not take the
 // gate's vote away.
 func TestALateWordHasNoVote(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{check: "build"})
-	s.proxy = newProxy(t, s.g)
-	s.opt.gerritURL = s.proxy.URL
-	s.project("aa")
-	s.serve()
+	s := behindProxy(t, options{check: "build"}, "aa")
 	release := s.worker.hold("build aa")
 	defer release()
 	c := s.propose("aa", "Do not install", map[string]string{"outcome": "install fail it does not install\n"})
@@ -34,13 +43,7 @@ func TestALateWordHasNoVote(t *testing.T) {
 // is tested again without it.
 func TestTheNextIsVotedOnMeanwhile(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{check: "none"})
-	s.proxy = newProxy(t, s.g)
-	s.opt.gerritURL = s.proxy.URL
-	for _, p := range []string{"aa", "bb", "cc", "dd"} {
-		s.project(p)
-	}
-	s.serve()
+	s := behindProxy(t, options{check: "none"}, "aa", "bb", "cc", "dd")
 	pair := func(name, next string, meets func(http.ResponseWriter, *http.Request, http.Handler)) (first, second *testenv.Pushed, goOn func()) {
 		t.Helper()
 		tested := s.worker.hold("install " + name)
@@ -87,11 +90,7 @@ func TestTheNextIsVotedOnMeanwhile(t *testing.T) {
 // the gate is published after that one, as a later version.
 func TestWhatIsLearntDuringASubmitIsLater(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{check: "none"})
-	s.proxy = newProxy(t, s.g)
-	s.opt.gerritURL = s.proxy.URL
-	s.project("hello")
-	s.serve()
+	s := behindProxy(t, options{check: "none"}, "hello")
 	tested := s.worker.hold("install hello")
 	c := s.good("hello")
 	past := s.propose("hello", "Past the gate", map[string]string{"past": "the gate\n"})
