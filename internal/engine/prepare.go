@@ -60,11 +60,14 @@ func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 			if err != nil || len(todo) == 0 {
 				return err
 			}
+			q, err := e.Store.Queue(ctx, queue)
+			if err != nil {
+				return err
+			}
+			waits := waitForSubmits(q.State)
 			waiting := 0
 			for _, b := range todo {
-				if waits, err := e.waitsForSubmit(ctx, b); err != nil {
-					return err
-				} else if waits {
+				if waits[b.Serial] {
 					waiting++
 					continue
 				}
@@ -80,30 +83,23 @@ func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 	})
 }
 
-// waitsForSubmit says that a buildset is of what merged past the gate while the
-// submit of another change of its project was under way already. If that lands, it
-// lands with the version that it was tested as, and this one counts up after it.
-func (e *Engine) waitsForSubmit(ctx context.Context, b record.Buildset) (bool, error) {
-	if len(b.Stack) > 0 {
-		return false, nil
-	}
-	q, err := e.Store.Queue(ctx, b.Queue)
-	if err != nil {
-		return false, err
-	}
-	verified, submitted := map[string]bool{}, map[string]bool{}
-	for _, it := range q.State.Items {
+// waitForSubmits gives the buildsets of what merged past the gate while the submit
+// of another change of its project was under way already. If that lands, it lands
+// with the version that it was tested as, and these count up after it.
+func waitForSubmits(s gate.State) map[gate.BuildsetID]bool {
+	submitted := map[string]bool{}
+	for _, it := range s.Items {
 		for _, r := range it.Changes {
-			verified[r.Branch.Project] = verified[r.Branch.Project] || it.Verify && it.Buildset != nil && it.Buildset.ID == b.Serial
 			submitted[r.Branch.Project] = submitted[r.Branch.Project] || it.Submit != nil
 		}
 	}
-	for project := range verified {
-		if verified[project] && submitted[project] {
-			return true, nil
+	wait := map[gate.BuildsetID]bool{}
+	for _, it := range s.Items {
+		if it.Verify && it.Buildset != nil {
+			wait[it.Buildset.ID] = slices.ContainsFunc(it.Changes, func(r gate.Ref) bool { return submitted[r.Branch.Project] })
 		}
 	}
-	return false, nil
+	return wait
 }
 
 // preparation is what is gathered on the way to a plan.
