@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sluice/internal/blob"
 	"sluice/internal/fsck"
@@ -11,6 +12,9 @@ import (
 
 // fsckCommand checks everything that is kept.
 type fsckCommand struct{ atDatabase }
+
+// exportDue is far more than the export of a large repository takes.
+const exportDue = 30 * time.Second
 
 // Run prints each problem by its name; the exit status is 1 if there is any.
 func (c *fsckCommand) Run(ctx context.Context, o output) error {
@@ -32,7 +36,7 @@ func (c *fsckCommand) Run(ctx context.Context, o output) error {
 		return err
 	}
 	found, err := fsck.Run(ctx, fsck.Options{
-		Rows: db.store, Blobs: blobs, Export: site.Repositories.Export, Keys: release.PublicBinary(),
+		Rows: db.store, Blobs: blobs, Export: site.Repositories.Export, ExportDue: exportDue, Keys: release.PublicBinary(),
 		Progress: func(format string, args ...any) { fmt.Fprintf(o.err, "checking "+format+"\n", args...) },
 	})
 	if err != nil {

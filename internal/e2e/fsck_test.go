@@ -1,10 +1,16 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"sluice/internal/blob"
+	"sluice/internal/fsck"
+	"sluice/internal/signing"
 )
 
 // The oracle names each damage by its kind, and is content again once it is mended.
@@ -50,6 +56,56 @@ func TestFsckNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: fsck says\n%s", c.kind, out)
 		}
 	}
+}
+
+// Beside a service at work, the oracle waits for the export of what was published
+// a moment ago, and does not call it a damage.
+func TestFsckWaitsForAnExport(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{check: "none"}, "hello")
+	name := "juno/debian-12/updates"
+	holding := make(chan struct{})
+	goOn := make(chan struct{})
+	var held sync.WaitGroup
+	held.Go(func() {
+		err := s.store.Locked(t.Context(), "export "+name, func(context.Context) error {
+			close(holding)
+			<-goOn
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-holding
+	c := s.good("hello")
+	s.g.Approve(t, c.Number)
+	s.merged(c)
+	s.until("it is published", func() string {
+		return missing(countOf(s, `SELECT count(*) FROM publications`) > 0, "not yet")
+	})
+	blobs, err := blob.OpenFS(filepath.Join(s.dir, "data/blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := signing.Load(filepath.Join(s.dir, "data/keys/release.asc"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits sync.Once
+	found, err := fsck.Run(t.Context(), fsck.Options{
+		Rows: s.store, Blobs: blobs, Export: filepath.Join(s.dir, "export"), ExportDue: patience, Keys: signing.NewSigner(key).PublicBinary(),
+		Progress: func(format string, args ...any) {
+			if strings.Contains(format, "not exported yet") {
+				waits.Do(func() { close(goOn) })
+			}
+		},
+	})
+	if err != nil || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+	held.Wait()
+	s.empty()
 }
 
 func (s *site) fsckOutput() string {

@@ -83,6 +83,7 @@ func TestTheNextIsVotedOnMeanwhile(t *testing.T) {
 	s.told(c, "a rule that nobody could see")
 	s.told(d, "tested again, as what it stood on did not merge")
 	s.merged(d)
+	s.empty()
 }
 
 // A change merges past the gate, and the gate learns of it only while the submit of

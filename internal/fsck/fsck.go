@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sort"
+	"time"
 
 	"sluice/internal/blob"
 	"sluice/internal/record"
@@ -21,6 +22,7 @@ type Rows interface {
 	Broken(ctx context.Context) ([][2]string, error)
 	Blobs(ctx context.Context) (map[string]string, error)
 	Repositories(ctx context.Context) ([]record.Repository, error)
+	Repository(ctx context.Context, name string) (record.Repository, error)
 	Publication(ctx context.Context, id int64) (record.Publication, error)
 }
 
@@ -44,7 +46,10 @@ type Options struct {
 	Rows   Rows
 	Blobs  blob.Store
 	Export string // folder with the exported repositories, or ""
-	Keys   []byte // public keys of the released repositories
+	// ExportDue is how long a publication may be without its exported tree, as a
+	// service at work writes that after the row.
+	ExportDue time.Duration
+	Keys      []byte // public keys of the released repositories
 	// Progress is told what is being looked at, if it is set.
 	Progress func(format string, args ...any)
 }
@@ -111,21 +116,82 @@ func checkRepositories(ctx context.Context, o Options) ([]Problem, error) {
 			continue
 		}
 		o.Progress("repository %s", r.Name)
-		p, err := o.Rows.Publication(ctx, *r.Publication)
-		if err != nil {
-			return nil, err
-		}
-		check := repo.Check{Manifest: blob.Digest(p.Manifest), Keys: o.Keys}
-		if o.Export != "" {
-			check.Export = filepath.Join(o.Export, r.Name)
-		}
-		found, err := repo.Fsck(ctx, o.Blobs, check)
+		found, err := checkRepository(ctx, o, r.Name)
 		if err != nil {
 			return nil, fmt.Errorf("repository %s: %w", r.Name, err)
 		}
-		for _, f := range found {
-			out = append(out, Problem{string(f.Kind), r.Name, f.String()})
-		}
+		out = append(out, found...)
 	}
 	return out, nil
+}
+
+// checkRepository checks the present publication of a repository. A service at
+// work publishes meanwhile: then the new one is looked at instead.
+func checkRepository(ctx context.Context, o Options, name string) ([]Problem, error) {
+	for {
+		manifest, err := o.settled(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		check := repo.Check{Manifest: manifest, Keys: o.Keys, Export: o.exported(name)}
+		found, err := repo.Fsck(ctx, o.Blobs, check)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) > 0 {
+			now, err := o.present(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			if now != manifest {
+				continue
+			}
+		}
+		var out []Problem
+		for _, f := range found {
+			out = append(out, Problem{string(f.Kind), name, f.String()})
+		}
+		return out, nil
+	}
+}
+
+// settled gives the present publication's manifest, once its exported tree is
+// the one that is served, or ExportDue is over.
+func (o Options) settled(ctx context.Context, name string) (blob.Digest, error) {
+	for due := time.Now().Add(o.ExportDue); ; {
+		manifest, err := o.present(ctx, name)
+		if err != nil || o.Export == "" {
+			return manifest, err
+		}
+		served, err := repo.Exported(o.exported(name))
+		if err != nil || served == manifest || time.Now().After(due) { // what is wrong with it, repo.Fsck says
+			return manifest, nil
+		}
+		o.Progress("repository %s: its newest publication is not exported yet; looking again", name)
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// lookAgain is the time between two looks at an export under way.
+const lookAgain = time.Second
+
+// present gives the manifest that a repository's row points at.
+func (o Options) present(ctx context.Context, name string) (blob.Digest, error) {
+	r, err := o.Rows.Repository(ctx, name)
+	if err != nil || r.Publication == nil {
+		return "", err
+	}
+	p, err := o.Rows.Publication(ctx, *r.Publication)
+	return blob.Digest(p.Manifest), err
+}
+
+func (o Options) exported(name string) string {
+	if o.Export == "" {
+		return ""
+	}
+	return filepath.Join(o.Export, name)
 }
