@@ -13,7 +13,9 @@ import (
 	"sluice/internal/record"
 )
 
-// Event stores an event of a Gerrit, once, before anything is made of it.
+// Event stores an event of a Gerrit, once, before anything is made of it. What
+// cannot change a decision (G19), and what is the gate's own doing, is put down
+// with that and costs nothing more.
 func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) error {
 	r := record.Event{Gerrit: gerritName, Key: ev.Key, Type: ev.Type, Raw: ev.Raw}
 	if ev.Change != 0 {
@@ -23,25 +25,35 @@ func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) 
 	if ev.Type == gerrit.TypeMalformed {
 		e.Log.Warn("an event of Gerrit could not be read; it is kept, and the next reconcile makes up for it", "gerrit", gerritName, "problem", ev.Problem, "event", fmt.Sprintf("%.200q", ev.Raw))
 	}
+	if e.tellsNothing(hint{r, ev}) {
+		_, err := e.Store.SaveHandled(ctx, r)
+		return err
+	}
 	_, err := e.Store.SaveEvent(ctx, r)
 	return err
 }
 
-// handleEvent reads what an event hints at. What cannot change a decision
-// (G19) and what is about the gate's own doing costs nothing.
+// tellsNothing reports whether an event alone, whatever else is known, asks for nothing.
+func (e *Engine) tellsNothing(h hint) bool {
+	if h.Change == nil {
+		return !e.movesBranch(h)
+	}
+	return slices.Contains(idle, h.Type) || e.said(h)
+}
+
+// handleEvent reads what an event hints at.
 func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	ev, err := e.Store.Event(ctx, eventID)
 	if err != nil {
 		return err
 	}
 	h := hint{ev, gerrit.ParseEvent(ev.Raw)}
-	if ev.Change == nil && ev.Type == "ref-updated" {
-		if err := e.refMoved(ctx, h); err != nil {
+	if ev.Change == nil && e.movesBranch(h) {
+		if err := e.Store.BranchMoved(ctx, h.Gerrit, h.says.Project, h.says.Branch); err != nil {
 			return err
 		}
 	}
-	if ev.Change == nil || slices.Contains(idle, ev.Type) || e.said(h) || e.readSince(*ev.Change, ev.ReceivedAt) ||
-		e.foreign(ctx, h) || e.mergedAsKnown(ctx, h) {
+	if ev.Change == nil || e.tellsNothing(h) || e.readSince(*ev.Change, ev.ReceivedAt) || e.foreign(ctx, h) || e.mergedAsKnown(ctx, h) {
 		return e.Store.EventHandled(ctx, eventID, "")
 	}
 	if e.toldOtherwise(h) && e.Now().Sub(ev.ReceivedAt) < echo {

@@ -28,12 +28,11 @@ func (e *Engine) Retest(ctx context.Context) error {
 	return err
 }
 
-// refMoved notes that a branch of this site's has moved: a merge, or a push past review.
-func (e *Engine) refMoved(ctx context.Context, h hint) error {
-	if _, ours := e.Site.Project(h.Gerrit, h.says.Project, h.says.Branch); !ours || !strings.HasPrefix(h.says.Ref, "refs/heads/") {
-		return nil
-	}
-	return e.Store.BranchMoved(ctx, h.Gerrit, h.says.Project, h.says.Branch)
+// movesBranch reports whether an event is of a move of a branch of this site's: a
+// merge, or a push past review.
+func (e *Engine) movesBranch(h hint) bool {
+	_, ours := e.Site.Project(h.Gerrit, h.says.Project, h.says.Branch)
+	return h.Type == "ref-updated" && ours && strings.HasPrefix(h.says.Ref, "refs/heads/")
 }
 
 // compareHeads finds the branches that have moved while nobody listened, of those

@@ -18,22 +18,33 @@ import (
 func (s *Store) SaveEvent(ctx context.Context, e record.Event) (bool, error) {
 	isNew := false
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		var id int64
-		err := tx.QueryRow(ctx, `
-			INSERT INTO gerrit_events (gerrit, key, type, change, raw)
-			VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (gerrit, key) DO NOTHING
-			RETURNING id`, e.Gerrit, e.Key, e.Type, e.Change, json.RawMessage(e.Raw)).Scan(&id)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
+		id, err := insertEvent(ctx, tx, e, false)
+		if isNew = id != 0; !isNew || err != nil {
 			return err
 		}
-		isNew = true
 		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id})
 	})
 	return isNew, err
+}
+
+// SaveHandled stores an event once of which nothing follows, and reports whether
+// it was new.
+func (s *Store) SaveHandled(ctx context.Context, e record.Event) (bool, error) {
+	id, err := insertEvent(ctx, s.pool, e, true)
+	return id != 0, err
+}
+
+// insertEvent gives the id of a new event, 0 for one that is there already.
+func insertEvent(ctx context.Context, on querier, e record.Event, handled bool) (id int64, err error) {
+	ids, err := scalars[int64](ctx, on, `
+		INSERT INTO gerrit_events (gerrit, key, type, change, raw, handled_at)
+		VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END)
+		ON CONFLICT (gerrit, key) DO NOTHING
+		RETURNING id`, e.Gerrit, e.Key, e.Type, e.Change, json.RawMessage(e.Raw), handled)
+	if len(ids) == 1 {
+		id = ids[0]
+	}
+	return id, err
 }
 
 // Event gives a stored event.

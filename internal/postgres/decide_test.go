@@ -39,7 +39,7 @@ func TestAnOlderReadNeverOverwrites(t *testing.T) {
 
 // An event is stored once, and acted on once.
 func TestEventsAreStoredOnce(t *testing.T) {
-	s, _ := open(t)
+	s, dsn := open(t)
 	ctx := context.Background()
 	e := record.Event{Gerrit: "main", Key: "k1", Type: "comment-added", Raw: []byte(`{"type":"comment-added"}`)}
 	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); !isNew {
@@ -47,6 +47,19 @@ func TestEventsAreStoredOnce(t *testing.T) {
 	}
 	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); isNew {
 		t.Error("the second is new")
+	}
+	if isNew := get[bool](t)(s.SaveHandled(ctx, e)); isNew {
+		t.Error("the third is new")
+	}
+	e.Key = "k2"
+	if isNew := get[bool](t)(s.SaveHandled(ctx, e)); !isNew {
+		t.Error("another one is not new")
+	}
+	if n := count(t, dsn, `SELECT count(*) FROM river_job`); n != 1 {
+		t.Errorf("%d tasks of two events, one of which asks for nothing", n)
+	}
+	if n := count(t, dsn, `SELECT count(*) FROM gerrit_events WHERE handled_at IS NOT NULL`); n != 1 {
+		t.Errorf("%d are handled", n)
 	}
 }
 
