@@ -203,6 +203,18 @@ func (c atDatabase) Validate() error {
 	return nil
 }
 
+// errNoDatabase: the embedded database is made by serve or migrate.
+var errNoDatabase = errors.New("there is no database yet")
+
+// present opens the database, and makes none where there is none.
+func (c atDatabase) present(ctx context.Context, site *config.Site, log *slog.Logger) (d database, err error) {
+	dsn, err := databaseURL(site)
+	if folder := filepath.Join(site.Data, "postgres"); err == nil && c.Database+dsn == "" && !embedded.Made(folder) {
+		return d, fmt.Errorf("%s: %w; serve makes it, or name another one with --database", folder, errNoDatabase)
+	}
+	return c.open(ctx, site, log) // which says what is wrong with the address
+}
+
 // open opens the database.
 func (c atDatabase) open(ctx context.Context, site *config.Site, log *slog.Logger) (d database, err error) {
 	dsn := c.Database

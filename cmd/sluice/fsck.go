@@ -22,7 +22,7 @@ func (c *fsckCommand) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
-	db, err := c.open(ctx, site, o.logger(false))
+	db, err := c.present(ctx, site, o.logger(false))
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,19 @@ var architectures = map[job.Format]map[string]string{
 	job.RPM: {"amd64": "x86_64", "arm64": "aarch64", "i386": "i686", "ppc64el": "ppc64le", "armhf": "armv7hl"},
 }
 
+// machines are the architectures that Debian and Fedora build for, or have
+// proposed. There may be newer ones: an unknown word is only warned of.
+var machines = map[job.Format][]string{
+	job.DEB: {
+		"amd64", "arm64", "armel", "armhf", "i386", "mips64el", "mipsel", "ppc64el", "riscv64", "s390x",
+		"alpha", "hppa", "ia64", "loong64", "m68k", "powerpc", "ppc64", "sh4", "sparc64", "x32",
+	},
+	job.RPM: {
+		"x86_64", "aarch64", "i686", "ppc64le", "s390x", "riscv64", "loongarch64", "armv7hl", "i386", "i586", "ppc64",
+		"x86_64_v2", "x86_64_v3", "x86_64_v4",
+	},
+}
+
 // suffixes are the characters that may stand in a version of each format; a
 // hyphen would begin another part of it.
 var suffixes = map[job.Format]*regexp.Regexp{
@@ -120,11 +133,13 @@ func (s *Site) distRules(path string, d Dist) {
 	for i, a := range d.Architectures {
 		names = append(names, a.Name)
 		at := fmt.Sprintf("%s.architectures[%d].name", path, i)
-		if word := architectures[d.Format][a.Name]; word != "" {
+		switch word, known := architectures[d.Format][a.Name], machines[d.Format]; {
+		case word != "":
 			s.source.fail(at, "%s calls %s %q", d.Format, a.Name, word)
-		}
-		if slices.Contains([]string{"all", "any", "noarch", "src", "source"}, a.Name) {
+		case slices.Contains([]string{"all", "any", "noarch", "src", "source"}, a.Name):
 			s.source.fail(at, "%q is no architecture of a machine; such packages are made on the primary one", a.Name)
+		case a.Name != "" && len(known) > 0 && !slices.Contains(known, a.Name):
+			s.source.warn(at, "%q is no architecture that is known for %s; %s", a.Name, d.Format, instead(a.Name, known))
 		}
 	}
 	if len(names) > 0 && !slices.Contains(names, d.Primary) {

@@ -55,6 +55,12 @@ func Runs(dir string) bool {
 	return true
 }
 
+// Made reports whether there is a database in dir.
+func Made(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "data", "PG_VERSION"))
+	return err == nil
+}
+
 // Start starts the server on dir, which it makes where there is none, with more
 // of its settings ("fsync=off"). It returns once the server answers.
 func Start(ctx context.Context, dir string, log *slog.Logger, settings ...string) (*Server, error) {
@@ -143,7 +149,7 @@ func (p *Server) initialise(ctx context.Context) error {
 			}
 		}
 	}
-	if _, err := os.Stat(filepath.Join(p.dir, "data", "PG_VERSION")); err == nil {
+	if Made(p.dir) {
 		return nil
 	}
 	cmd := p.command(ctx, "initdb", "-D", filepath.Join(p.dir, "data"), "-U", "sluice", "--auth=trust", "-E", "UTF8",
