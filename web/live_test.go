@@ -118,6 +118,25 @@ func TestLiveLog(t *testing.T) {
 	}
 }
 
+// TestReaderScrollsAsTheLogGrows: who scrolls up in the very moment in which the
+// page has followed the log is heeded; the browser tells of both as one scroll.
+func TestReaderScrollsAsTheLogGrows(t *testing.T) {
+	f := serve(t, webtest.Busy(time.Now()))
+	j := f.job(webtest.FailedChange, 6)
+	p := f.open(jobPath(j), laptop)
+	p.shows("40 lines", "Following")
+	p.until(`scrollY + innerHeight >= document.documentElement.scrollHeight - 2`)
+	p.run(`new MutationObserver((_, o) => { if (document.body.textContent.includes("90 lines")) { o.disconnect(); scrollBy(0, -300) } }).observe(document.body, { subtree: true, childList: true, characterData: true })`)
+	f.Change(func(w *webtest.World) {
+		l := w.Logs[j.ID]
+		for i := range 50 {
+			l.Text = fmt.Appendf(l.Text, "a new line %d\n", i)
+		}
+	}, fmt.Sprintf("log %d", j.ID))
+	p.shows("90 lines")
+	p.until(`document.querySelector(".tools button").textContent === "Follow"`)
+}
+
 // TestHugeLog: of a log of 40 MB only what is near the window is in the page;
 // its lines have addresses, and words are found in it.
 func TestHugeLog(t *testing.T) {

@@ -120,7 +120,7 @@ func land(b *testing.B, n, projects int, window string) {
 	for i := range projects {
 		ungated.project(fmt.Sprintf("p%d", i))
 	}
-	for round := 0; b.Loop(); round++ {
+	once := func(n, round int) (withGate, without time.Duration) {
 		gated, bare := s.proposals(b, n, projects, "gated", round), ungated.proposals(b, n, projects, "bare", round)
 		s.checked(gated...)
 		s.empty()
@@ -129,18 +129,29 @@ func land(b *testing.B, n, projects int, window string) {
 			s.g.Approve(b, c.Number)
 		}
 		s.knownMerged(gated...)
-		withGate := time.Since(began)
+		withGate = time.Since(began)
 		s.empty()
 		began = time.Now()
 		for _, c := range bare {
 			s.g.Land(b, c.Number)
 		}
-		without := time.Since(began)
-		b.ReportMetric(float64(n)/withGate.Seconds(), "gated/s")
-		b.ReportMetric(float64(n)/without.Seconds(), "bare/s")
-		b.ReportMetric(100*without.Seconds()/withGate.Seconds(), "%of-bare")
+		return withGate, time.Since(began)
 	}
+	once(warm, 0) // Gerrit compiles what it does often: whoever comes first would pay for it
+	var withGate, without time.Duration
+	round := 1
+	for ; b.Loop(); round++ {
+		one, other := once(n, round)
+		withGate, without = withGate+one, without+other
+	}
+	landed := float64(n * (round - 1))
+	b.ReportMetric(landed/withGate.Seconds(), "gated/s")
+	b.ReportMetric(landed/without.Seconds(), "bare/s")
+	b.ReportMetric(100*without.Seconds()/withGate.Seconds(), "%of-bare")
 }
+
+// warm is how many changes land in each way before any is measured.
+const warm = 30
 
 // BenchmarkReset measures, with a queue of 20 packages that are all tested, what
 // follows the failure of its head: the time until each of those behind it has
@@ -250,7 +261,7 @@ func (s *site) proposals(b *testing.B, n, projects int, kind string, round int) 
 	b.Helper()
 	var out []*testenv.Pushed
 	for i := range n {
-		out = append(out, s.proposeTo(b, i%projects, kind, round*n+i))
+		out = append(out, s.proposeTo(b, i%projects, fmt.Sprintf("%s-%d", kind, round), i))
 	}
 	return out
 }

@@ -114,6 +114,9 @@ func (e *Engine) Decide(ctx context.Context, name string) error {
 		for _, f := range effects {
 			e.Log.Info("decided", "queue", name, "effect", f.Kind, "item", f.Item, "buildset", f.Buildset, "report", f.Report.Kind, "reason", f.Report.Reason)
 		}
+		if q.Kind == gate.Dependent {
+			return nil // a decision is a fixed point, and what is new meanwhile has a notice of its own
+		}
 	}
 }
 

@@ -194,11 +194,7 @@ func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.P
 		return err
 	}
 	format, cmp := release.Format(d.Format), source.Compare(d.Format)
-	for _, id := range p.base.Ahead {
-		b, err := p.engine.Store.Buildset(ctx, id)
-		if err != nil {
-			return err
-		}
+	for _, b := range p.ahead {
 		for _, a := range b.Packages {
 			if a.Package == s.Package && a.Target == s.Subject.Target {
 				versions = append(versions, a.Version)
@@ -291,7 +287,7 @@ func (p *preparation) scenarios(ctx context.Context, s *plan.Subject, branch rec
 
 func (p *preparation) siteScript(ctx context.Context, gerritName string, c config.EffectiveScenario) ([]byte, error) {
 	project := git.Project{Gerrit: gerritName, Name: c.Project}
-	tip, err := p.engine.fetchBranch(ctx, project, gate.Branch{Project: project.String(), Branch: c.Branch}, nil)
+	tip, err := p.engine.fetchBranch(ctx, project, gate.Branch{Project: project.String(), Branch: c.Branch})
 	if err != nil {
 		return nil, err
 	}

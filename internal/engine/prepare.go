@@ -108,6 +108,7 @@ type preparation struct {
 	buildset record.Buildset
 	below    []record.Buildset // of the items that it stands behind, in order
 	untold   bool              // it is not known what packages some of these make
+	ahead    []record.Buildset // those of base.Ahead
 	base     record.Base
 	subjects []plan.Subject
 	declares map[string]source.Declares // "package format" → what its packaging says
@@ -177,7 +178,7 @@ func (p *preparation) fatal() *job.Finding {
 func (p *preparation) findBelow(ctx context.Context) error {
 	var err error
 	if len(p.buildset.StackItems) > 0 {
-		p.below, err = p.engine.Store.ItemBuildsets(ctx, p.buildset.Queue, p.buildset.StackItems)
+		p.below, err = p.engine.Store.BuildsetsBelow(ctx, p.buildset.Queue, p.buildset.StackItems)
 		return err
 	}
 	for _, ref := range p.buildset.Stack {
@@ -241,7 +242,17 @@ func (p *preparation) mergeBranch(ctx context.Context, branch gate.Branch) (*gat
 		return nil, err
 	}
 	own, stack := on(branch, p.buildset.Changes), on(branch, p.buildset.Stack)
-	tip, err := e.fetchBranch(ctx, project, branch, append(slices.Clone(stack), own...))
+	if ahead := p.nearest(branch); ahead != nil && len(stack) > 0 && len(p.buildset.StackItems) > 0 && !p.alreadyMerged(ctx, own) {
+		// Where the branch is, the item ahead has asked, and its submit asks again.
+		if err := e.fetchChanges(ctx, project, branch, own); err != nil {
+			return nil, err
+		}
+		return p.mergeOwn(ctx, project, branch, ahead.Tip, ahead.Commit)
+	}
+	tip, err := e.fetchBranch(ctx, project, branch)
+	if err == nil {
+		err = e.fetchChanges(ctx, project, branch, append(slices.Clone(stack), own...))
+	}
 	if gerrit.IsNotFound(err) {
 		return &gate.Conflict{Text: fmt.Sprintf("branch %s of %s is not there", branch.Branch, project.Name)}, nil
 	}
@@ -255,12 +266,18 @@ func (p *preparation) mergeBranch(ctx context.Context, branch gate.Branch) (*gat
 	}
 	under := tip
 	if len(stack) > 0 {
-		if l := p.nearest(branch); l != nil && len(p.buildset.StackItems) > 0 {
-			under = l.Commit
-		} else if under, err = p.mergeOnto(ctx, project, tip, stack, nil); err != nil {
+		if under, err = p.mergeOnto(ctx, project, tip, stack, nil); err != nil {
 			return p.conflict(err, "a change that it depends on does not merge")
 		}
 	}
+	return p.mergeOwn(ctx, project, branch, tip, under)
+}
+
+// mergeOwn merges the item's own changes of a branch onto under, and notes what
+// came of it.
+func (p *preparation) mergeOwn(ctx context.Context, project git.Project, branch gate.Branch, tip, under string) (*gate.Conflict, error) {
+	e := p.engine
+	own, stack := on(branch, p.buildset.Changes), on(branch, p.buildset.Stack)
 	underTree, err := e.tree(ctx, project, under)
 	if err != nil {
 		return nil, err
@@ -400,28 +417,29 @@ func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Con
 	return ""
 }
 
-// fetchBranch has the branch's tip and the changes' commits in the mirror, and
-// gives the tip. Gerrit is asked where the branch is, which is quick; only what
-// the mirror does not have is fetched.
-func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch gate.Branch, refs []gate.Ref) (string, error) {
+// fetchBranch has the branch's tip in the mirror, and gives it. Gerrit is asked
+// where the branch is, which is quick; only what the mirror does not have is fetched.
+func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch gate.Branch) (string, error) {
 	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, branch.Branch)
 	if err != nil {
 		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
 	}
 	head := "refs/heads/" + branch.Branch
-	if err := e.have(ctx, project, head, head, tip); err != nil {
-		return "", err
-	}
+	return tip, e.have(ctx, project, head, head, tip)
+}
+
+// fetchChanges has the commits of a branch's changes in the mirror.
+func (e *Engine) fetchChanges(ctx context.Context, project git.Project, branch gate.Branch, refs []gate.Ref) error {
 	for _, r := range refs {
 		c, err := e.Store.Change(ctx, r.ID)
 		if err != nil {
-			return "", err
+			return err
 		}
-		if err := e.have(ctx, project, head, patchSetRef(c.FetchRef, r.PatchSet), r.Revision); err != nil {
-			return "", err
+		if err := e.have(ctx, project, "refs/heads/"+branch.Branch, patchSetRef(c.FetchRef, r.PatchSet), r.Revision); err != nil {
+			return err
 		}
 	}
-	return tip, nil
+	return nil
 }
 
 // have fetches a commit that a ref points to, unless the mirror has it; it
@@ -463,13 +481,9 @@ func (p *preparation) pinBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range unpublished {
-		if b.ID != p.buildset.ID {
-			p.base.Ahead = append(p.base.Ahead, b.ID)
-		}
-	}
-	for _, b := range p.below {
-		if !slices.Contains(p.base.Ahead, b.ID) {
+	for _, b := range slices.Concat(unpublished, p.below) {
+		if b.ID != p.buildset.ID && !slices.Contains(p.base.Ahead, b.ID) {
+			p.ahead = append(p.ahead, b)
 			p.base.Ahead = append(p.base.Ahead, b.ID)
 		}
 	}
@@ -522,15 +536,7 @@ func (p *preparation) jobs(ctx context.Context) ([]record.NewJob, error) {
 // waits finds, per subject, the publish jobs ahead that its build has to wait
 // for: those of packages that it asks for (G10).
 func (p *preparation) waits(ctx context.Context) error {
-	for _, aheadID := range p.base.Ahead {
-		b, err := p.engine.Store.Buildset(ctx, aheadID)
-		if err != nil {
-			return err
-		}
-		jobs, err := p.engine.Store.BuildsetJobs(ctx, aheadID)
-		if err != nil {
-			return err
-		}
+	for _, b := range p.ahead {
 		if isCheck(p.buildset.Queue) && mutual(b, p.buildset) {
 			continue // in a circle nobody waits
 		}
@@ -540,15 +546,24 @@ func (p *preparation) waits(ctx context.Context) error {
 				if a.Target != s.Subject.Target || !overlaps(a, s.Subject) {
 					continue
 				}
-				for _, j := range jobs {
-					if j.Stage == job.StagePublish && j.Target == a.Target && !slices.Contains(s.NeedsAhead, j.ID) {
-						s.NeedsAhead = append(s.NeedsAhead, j.ID)
-					}
+				if err := p.waitsFor(ctx, s, b.ID); err != nil {
+					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// waitsFor has the build of a subject wait for what a buildset ahead publishes to its target.
+func (p *preparation) waitsFor(ctx context.Context, s *plan.Subject, ahead int64) error {
+	jobs, err := p.engine.Store.BuildsetJobs(ctx, ahead)
+	for _, j := range jobs {
+		if j.Stage == job.StagePublish && j.Target == s.Subject.Target && !slices.Contains(s.NeedsAhead, j.ID) {
+			s.NeedsAhead = append(s.NeedsAhead, j.ID)
+		}
+	}
+	return err
 }
 
 // mutual reports whether the buildset ahead stands on a change of this one.

@@ -51,19 +51,15 @@ func (e *Engine) mayNotAllRead(ctx context.Context, gerritName string, c *gerrit
 // confidential reports whether one who reads a change may not be told what was
 // made with others: one of them is restricted, and it is not the change itself.
 func (e *Engine) confidential(ctx context.Context, to gate.Ref, with []gate.Ref) (bool, error) {
-	var asked []gate.ChangeID
+	var others []gate.ChangeID
 	for _, r := range with {
-		if r.ID == to.ID || slices.Contains(asked, r.ID) {
-			continue
-		}
-		asked = append(asked, r.ID)
-		c, err := e.Store.Change(ctx, r.ID)
-		if err != nil {
-			return true, err
-		}
-		if c.Facts.Restricted {
-			return true, nil
+		if r.ID != to.ID && !slices.Contains(others, r.ID) {
+			others = append(others, r.ID)
 		}
 	}
-	return false, nil
+	if len(others) == 0 {
+		return false, nil
+	}
+	public, err := e.Store.Unrestricted(ctx, others)
+	return public < len(others), err
 }

@@ -33,6 +33,7 @@ type Facts interface {
 	NextRead(ctx context.Context) (serial int64, at time.Time, err error)
 	SaveChange(ctx context.Context, c record.Change) (stale bool, err error)
 	Change(ctx context.Context, id gate.ChangeID) (record.Change, error)
+	Unrestricted(ctx context.Context, ids []gate.ChangeID) (n int, err error)
 	OpenChanges(ctx context.Context, gerrit string) ([]record.Change, error)
 	Widen(ctx context.Context, change gate.ChangeID, patchSet int, provides, needs []string) error
 	ClosureRevisions(ctx context.Context, changes []string) ([]record.Closure, error)
@@ -90,6 +91,7 @@ type Buildsets interface {
 	Deferred(ctx context.Context, id int64) (members [][]record.NewJob, err error)
 	PlanDeferred(ctx context.Context, id int64, jobs []record.NewJob) error
 	ItemBuildsets(ctx context.Context, queue string, items []int64) ([]record.Buildset, error)
+	BuildsetsBelow(ctx context.Context, queue string, items []int64) ([]record.Buildset, error)
 	CheckBuildset(ctx context.Context, ref gate.Ref) (record.Buildset, error)
 	Unpublished(ctx context.Context) ([]record.Buildset, error)
 	Refuse(ctx context.Context, id int64, conflict *gate.Conflict, broken string, findings []job.Finding) error

@@ -255,7 +255,7 @@ func (e *Engine) branchesMoved(ctx context.Context, base record.Base) (why strin
 		if err != nil {
 			return "", err
 		}
-		tip, err := e.fetchBranch(ctx, project, l.Branch, nil)
+		tip, err := e.fetchBranch(ctx, project, l.Branch)
 		if gerrit.IsNotFound(err) {
 			return fmt.Sprintf("branch %s of %s is not there any more", l.Branch.Branch, project.Name), nil
 		}
@@ -453,7 +453,7 @@ func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 		if err != nil {
 			return out, err
 		}
-		tip, err := s.engine.fetchBranch(ctx, project, l.Branch, nil)
+		tip, err := s.engine.fetchBranch(ctx, project, l.Branch)
 		if err != nil {
 			return out, err
 		}

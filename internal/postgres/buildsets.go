@@ -28,13 +28,23 @@ func (s *Store) Unprepared(ctx context.Context, queue string) ([]record.Buildset
 
 // ItemBuildsets gives the newest buildset of each of the items of a queue, in the items' order.
 func (s *Store) ItemBuildsets(ctx context.Context, queue string, items []int64) ([]record.Buildset, error) {
-	return collect[record.Buildset](ctx, s.pool, `
-		SELECT `+buildsetColumns+`
-		FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (serial, place)
-		JOIN items i ON i.queue = $1 AND i.serial = wanted.serial
-		JOIN LATERAL (SELECT * FROM buildsets x WHERE x.item = i.id ORDER BY x.id DESC LIMIT 1) b ON true
-		ORDER BY wanted.place`, queue, items)
+	return collect[record.Buildset](ctx, s.pool, `SELECT `+buildsetColumns+newestOf, queue, items)
 }
+
+// BuildsetsBelow is ItemBuildsets for one that stands on them: without what they
+// stand on themselves, and their findings. Each would list all before it.
+func (s *Store) BuildsetsBelow(ctx context.Context, queue string, items []int64) ([]record.Buildset, error) {
+	return collect[record.Buildset](ctx, s.pool, `
+		SELECT b.id, b.queue, b.serial, b.item, b.changes, '[]'::jsonb AS stack, '{}'::bigint[] AS stack_items, b.state, b.conflict,
+			b.broken, '[]'::jsonb AS findings, b.base - 'ahead' AS base, b.packages, b.created_at, b.prepared_at, b.ended_at,
+			b.landed_at, b.published_at, b.moved, b.recheck, b.deferred`+newestOf, queue, items)
+}
+
+const newestOf = `
+	FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (serial, place)
+	JOIN items i ON i.queue = $1 AND i.serial = wanted.serial
+	JOIN LATERAL (SELECT * FROM buildsets x WHERE x.item = i.id ORDER BY x.id DESC LIMIT 1) b ON true
+	ORDER BY wanted.place`
 
 // CheckBuildset gives the newest buildset that checks the change at this patch
 // set; a re-check that goes on is not waited for where there is an older one.

@@ -193,6 +193,13 @@ func (s *Store) OpenChanges(ctx context.Context, gerrit string) ([]record.Change
 		SELECT `+changeColumns+` FROM changes WHERE gerrit = $1 AND status = 'open' ORDER BY number`, gerrit)
 }
 
+// Unrestricted counts those of some changes that everybody may know of (G25).
+func (s *Store) Unrestricted(ctx context.Context, ids []gate.ChangeID) (n int, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*) FROM changes WHERE id = ANY($1) AND NOT facts @> '{"restricted": true}'`, ids).Scan(&n)
+	return n, err
+}
+
 // Dependants gives the open changes whose footers may mean a change: by its
 // Change-Id or its number, whether they found it or not.
 func (s *Store) Dependants(ctx context.Context, changeKey string, number int) ([]gate.ChangeID, error) {

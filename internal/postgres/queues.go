@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,10 +24,64 @@ func (s *Store) EnsureQueue(ctx context.Context, name string, kind gate.Kind, ch
 	return err
 }
 
-// Queue gives a queue's state and version.
+// Queue gives a queue's state and version. The state may be shared with other
+// callers: nobody may modify it.
 func (s *Store) Queue(ctx context.Context, name string) (record.Queue, error) {
-	return one[record.Queue](ctx, s.pool, `
-		SELECT name, kind, change, version, state, closed FROM queues WHERE name = $1`, name)
+	type row struct {
+		Name    string      `db:"name"`
+		Kind    gate.Kind   `db:"kind"`
+		Change  *string     `db:"change"`
+		Version int64       `db:"version"`
+		State   *gate.State `db:"state"`
+		Closed  bool        `db:"closed"`
+	}
+	known := s.states.get(name)
+	r, err := one[row](ctx, s.pool, `
+		SELECT name, kind, change, version, CASE WHEN version <> $2 THEN state END AS state, closed
+		FROM queues WHERE name = $1`, name, known.version)
+	if err != nil {
+		return record.Queue{}, err
+	}
+	q := record.Queue{Name: r.Name, Kind: r.Kind, Change: r.Change, Version: r.Version, Closed: r.Closed, State: known.state}
+	if r.State != nil {
+		q.State = *r.State
+		s.states.put(name, q)
+	}
+	return q, nil
+}
+
+// states are those of the gates' queues as they were last read, which are large
+// and mostly the same when they are read again.
+type states struct {
+	mu    sync.Mutex // guards known
+	known map[string]versioned
+}
+
+type versioned struct {
+	version int64
+	state   gate.State
+}
+
+// get gives version -1 for what is not known, which no queue has.
+func (s *states) get(queue string) versioned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, known := s.known[queue]; known {
+		return v
+	}
+	return versioned{version: -1}
+}
+
+func (s *states) put(queue string, q record.Queue) {
+	if q.Kind != gate.Dependent {
+		return // there are many, and each is small
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = map[string]versioned{}
+	}
+	s.known[queue] = versioned{q.Version, q.State}
 }
 
 // Queues names the queues that are not closed, gates first.

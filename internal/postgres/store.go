@@ -40,9 +40,10 @@ var (
 
 // Store is the database. It is safe for use by several goroutines.
 type Store struct {
-	pool *pgxpool.Pool
-	dsn  string
-	work *work
+	pool   *pgxpool.Pool
+	dsn    string
+	work   *work
+	states states
 }
 
 // Open connects to the database at dsn (a URL or key=value words) and checks

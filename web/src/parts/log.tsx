@@ -133,15 +133,17 @@ function useJump(box: { current: HTMLDivElement | null }, log: Log, line: number
 
 /** Keeps the end in sight while the log grows, until somebody scrolls up. */
 function useFollow(following: boolean, set: (on: boolean) => void, lines: number, log: Log) {
+  const last = useRef(0); // where the page was left: a scroll of ours and one of the reader's may come as one event
   useLayoutEffect(() => {
-    if (following && lines > 0) scrollTo(0, document.documentElement.scrollHeight);
+    if (!following || lines === 0) return;
+    scrollTo(0, document.documentElement.scrollHeight);
+    last.current = scrollY;
   }, [following, lines]);
   useEffect(() => {
     if (!following) return;
-    let last = scrollY;
     const moved = () => {
-      if (scrollY < last - 4) set(false);
-      last = scrollY;
+      if (scrollY < last.current - 4) set(false);
+      last.current = scrollY;
     };
     addEventListener("scroll", moved, { passive: true });
     return () => removeEventListener("scroll", moved);
