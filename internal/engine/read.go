@@ -29,14 +29,19 @@ func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) 
 		_, err := e.Store.SaveHandled(ctx, r)
 		return err
 	}
-	_, err := e.Store.SaveEvent(ctx, r)
+	wait := time.Duration(0)
+	if e.toldOtherwise(hint{r, ev}) {
+		wait = echo
+	}
+	_, err := e.Store.SaveEvent(ctx, r, wait)
 	return err
 }
 
-// tellsNothing reports whether an event alone, whatever else is known, asks for nothing.
+// tellsNothing reports whether an event alone, whatever else is known, asks for
+// nothing. A branch that the gate moved, it moved by a merge, which is stored as one.
 func (e *Engine) tellsNothing(h hint) bool {
 	if h.Change == nil {
-		return !e.movesBranch(h)
+		return !e.movesBranch(h) || e.byGate(h)
 	}
 	return slices.Contains(idle, h.Type) || e.said(h)
 }
@@ -55,9 +60,6 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	}
 	if ev.Change == nil || e.tellsNothing(h) || e.readSince(*ev.Change, ev.ReceivedAt) || e.foreign(ctx, h) || e.mergedAsKnown(ctx, h) {
 		return e.Store.EventHandled(ctx, eventID, "")
-	}
-	if e.toldOtherwise(h) && e.Now().Sub(ev.ReceivedAt) < echo {
-		return record.Later{After: echo, Why: "what it tells of is mostly known in another way, soon"}
 	}
 	name, number := split(gate.ChangeID(*ev.Change))
 	if err := e.ReadChange(ctx, name, number); err != nil {

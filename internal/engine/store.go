@@ -26,7 +26,7 @@ type Store interface {
 
 // Facts are what Gerrit said.
 type Facts interface {
-	SaveEvent(ctx context.Context, e record.Event) (isNew bool, err error)
+	SaveEvent(ctx context.Context, e record.Event, wait time.Duration) (isNew bool, err error)
 	SaveHandled(ctx context.Context, e record.Event) (isNew bool, err error)
 	Event(ctx context.Context, id int64) (record.Event, error)
 	EventHandled(ctx context.Context, id int64, cause string) error

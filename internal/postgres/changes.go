@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -13,16 +14,16 @@ import (
 	"sluice/internal/record"
 )
 
-// SaveEvent stores an event once and, when it is new, has it handled. It
-// reports whether it was new.
-func (s *Store) SaveEvent(ctx context.Context, e record.Event) (bool, error) {
+// SaveEvent stores an event once and, when it is new, has it handled, after wait or
+// some seconds more. It reports whether it was new.
+func (s *Store) SaveEvent(ctx context.Context, e record.Event, wait time.Duration) (bool, error) {
 	isNew := false
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		id, err := insertEvent(ctx, tx, e, false)
 		if isNew = id != 0; !isNew || err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id})
+		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id, After: wait})
 	})
 	return isNew, err
 }
@@ -103,14 +104,16 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		}
 		queues, err := scalars[string](ctx, tx, `
 			SELECT DISTINCT name FROM queues
-			WHERE name = ANY($1) OR change = $2
+			WHERE name = ANY($1)
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts @> $3)
-			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))
-			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))`,
+			   OR NOT $5 AND (change = $2
+			     OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
+			     OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4)))`,
 			[]string{old.Queue, c.Queue}, string(c.ID),
 			map[string]any{"needs": []map[string]any{{"id": c.ID}}},
-			slices.DeleteFunc([]string{old.Facts.Topic, c.Facts.Topic}, func(t string) bool { return t == "" }))
+			slices.DeleteFunc([]string{old.Facts.Topic, c.Facts.Topic}, func(t string) bool { return t == "" }),
+			known && reflect.DeepEqual(unasked(old.Facts), unasked(c.Facts)))
 		if err != nil {
 			return err
 		}
@@ -122,6 +125,13 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		return feed(ctx, tx, "change", string(c.ID))
 	})
 	return stale, err
+}
+
+// unasked leaves out of a change's facts what only a gate asks for: a check goes
+// on whether or not its change is approved.
+func unasked(c gate.Change) gate.Change {
+	c.Ready, c.NotReady, c.ReadyAt, c.Read = false, nil, time.Time{}, 0
+	return c
 }
 
 // readyAt gives since when a change is ready: as long as it stays so, the first

@@ -42,10 +42,10 @@ func TestEventsAreStoredOnce(t *testing.T) {
 	s, dsn := open(t)
 	ctx := context.Background()
 	e := record.Event{Gerrit: "main", Key: "k1", Type: "comment-added", Raw: []byte(`{"type":"comment-added"}`)}
-	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); !isNew {
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e, 0)); !isNew {
 		t.Error("the first is not new")
 	}
-	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); isNew {
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e, 0)); isNew {
 		t.Error("the second is new")
 	}
 	if isNew := get[bool](t)(s.SaveHandled(ctx, e)); isNew {

@@ -140,10 +140,14 @@ func (s *Store) enqueue(ctx context.Context, tx pgx.Tx, t record.Task) error {
 
 // urgency puts what nobody waits for last: River's priorities are 1 to 4.
 func urgency(t record.Task) *river.InsertOpts {
+	o := &river.InsertOpts{}
 	if t.Last {
-		return &river.InsertOpts{Priority: 4}
+		o.Priority = 4
 	}
-	return nil
+	if t.After > 0 {
+		o.ScheduledAt = time.Now().Add(t.After)
+	}
+	return o
 }
 
 // Enqueue adds a task.

@@ -445,6 +445,8 @@ type Task struct {
 	Item   gate.ItemID `json:"item,omitempty"`
 	Serial int         `json:"serial,omitempty"`
 	Last   bool        `json:"last,omitempty"` // whatever else there is to do goes first
+	// After is how long it waits, at least; who looks for what is due does so every few seconds.
+	After time.Duration `json:"-"`
 }
 
 // Decided is the record of one decision of a queue, as internal/history makes it.
