@@ -110,10 +110,35 @@ func TestWhatIsLearntDuringASubmitIsLater(t *testing.T) {
 	submit()
 	s.merged(c)
 	s.empty()
-	version := func(of *testenv.Pushed) string {
-		return one[string](s, `SELECT packages->0->>'version' FROM buildsets WHERE published_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(of))
-	}
-	if first, second := version(c), version(past); first != "1.0-1+sluice1~deb12" || second != "1.0-1+sluice2~deb12" {
-		t.Errorf("published as %s and %s", first, second)
+	s.publishedAs(c, "1.0-1+sluice1~deb12")
+	s.publishedAs(past, "1.0-1+sluice2~deb12")
+}
+
+// Another change merges past the gate in the very moment of a submit, so that both
+// have to be tested as they merged, at once: each has a version of its own.
+func TestTwoAreTestedAsTheyMerged(t *testing.T) {
+	t.Parallel()
+	s := behindProxy(t, options{check: "none"}, "hello")
+	c := s.good("hello")
+	past := s.propose("hello", "Past the gate", map[string]string{"past": "the gate\n"})
+	submits, submit := s.proxy.stop(submitOf(c))
+	s.approve(c, past)
+	s.until("a submit is under way", func() string { return missing(submits.times() == 1, "it is not") })
+	s.byHand(past)
+	s.told(past, "past the gate")
+	submit()
+	s.told(c, "whose tree is not the tested one")
+	s.told(c, "has passed all jobs")
+	s.told(past, "has passed all jobs")
+	s.empty()
+	s.publishedAs(c, "1.0-1+sluice1~deb12")
+	s.publishedAs(past, "1.0-1+sluice2~deb12")
+}
+
+func (s *site) publishedAs(c *testenv.Pushed, want string) {
+	s.t.Helper()
+	got := one[string](s, `SELECT packages->0->>'version' FROM buildsets WHERE published_at IS NOT NULL AND changes @> jsonb_build_array(jsonb_build_object('id', $1::text))`, id(c))
+	if got != want {
+		s.t.Errorf("change %d is published as %s, not %s", c.Number, got, want)
 	}
 }

@@ -3,16 +3,19 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/internal/gate"
 	"sluice/internal/gerrit"
+	"sluice/internal/git"
 	"sluice/internal/record"
 )
 
 // voteAhead gives those their vote who are submitted next if a submit that is
-// under way lands: Gerrit takes the one while it works on the other. It is done
-// once, and only for a change that stands alone. Whatever fails here is done, and
+// under way lands, and looks where their branches are, but for those that this
+// one moves: Gerrit takes the one while it works on the other. The vote is given
+// once, and only to a change that stands alone. Whatever fails here is done, and
 // told, by the submit itself.
 func (e *Engine) voteAhead(ctx context.Context, sub record.Submission) {
 	next, err := e.nextIfLanded(ctx, sub)
@@ -20,9 +23,23 @@ func (e *Engine) voteAhead(ctx context.Context, sub record.Submission) {
 		if err = e.voteEarly(ctx, n); err != nil {
 			break
 		}
+		if b := n.Changes[0].Branch; !slices.Contains(branches(sub.Changes), b) {
+			e.lookAhead(ctx, b)
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		e.Log.Info("a vote has to wait for its submit", "queue", sub.Queue, "behind", sub.Item, "error", err)
+	}
+}
+
+// lookAhead asks where a branch is, for the submit that is to follow just now.
+func (e *Engine) lookAhead(ctx context.Context, b gate.Branch) {
+	project, err := git.ParseProject(b.Project)
+	if err == nil {
+		_, err = e.lookAt(ctx, project, b)
+	}
+	if err != nil && ctx.Err() == nil {
+		e.Log.Debug("a branch is looked at by its submit", "branch", b, "error", err)
 	}
 }
 

@@ -19,6 +19,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop()
 	d := dispatcher{engine: e, busy: map[string]bool{}}
 	defer d.wg.Wait()
+	d.wg.Go(func() { e.fetchMoves(ctx) })
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	d.all(ctx)

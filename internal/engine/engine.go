@@ -19,6 +19,7 @@
 //	evidence.go whose fault a failure is
 //	survey.go   trees, results → closures   lanes.go  closures → facts
 //	needs.go    dependencies            topics.go   topics that are submitted whole
+//	mirror.go   what is fetched of the projects
 //	lost.go     needs that do not build
 //	comments.go commands in comments    retest.go   checks on what has merged since
 package engine
@@ -95,14 +96,14 @@ type Engine struct {
 	preparing sync.Map       // queue → *atomic.Bool: it is being prepared; true: look again
 	asking    [64]sync.Mutex // by a change's number: whoever asks Gerrit about it, so that waiting takes no connection
 	reads     sync.Map       // gate.ChangeID → when its last read by this process began, by the database's clock
-	commits   sync.Map       // "project commit" → its tree, of commits that the mirror has
-	archives  sync.Map       // git tree id → blob digest of its archive, so that a tree is archived once
-	sources   sources        // what trees say of their packages
-	branches  sync.Map       // gate.Branch → readable
-	lanes     laneBook       // what was read of closures
-	versions  sync.Map       // Gerrit's name → its version, asked once
-	recorders sync.Map       // gate's queue → *recorder
-	expected  sync.Map       // gate's queue → *expectation
+	mirror    mirror
+	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
+	sources   sources  // what trees say of their packages
+	branches  sync.Map // gate.Branch → readable
+	lanes     laneBook // what was read of closures
+	versions  sync.Map // Gerrit's name → its version, asked once
+	recorders sync.Map // gate's queue → *recorder
+	expected  sync.Map // gate's queue → *expectation
 	measured  jobTimesCache
 	settings  sync.Map // Gerrit's name → setting
 }

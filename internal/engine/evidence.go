@@ -410,7 +410,7 @@ func (e *Engine) lookAtReds(ctx context.Context) error {
 // hasMoved says what is not as it was under a buildset, "" for nothing: a
 // branch, a root, a package that a failed job read; or that it is long ago.
 func (e *Engine) hasMoved(ctx context.Context, b record.Buildset) (string, error) {
-	if why, err := e.branchesMoved(ctx, b.Base); err != nil || why != "" {
+	if why, err := e.branchesMoved(ctx, b.Base, e.fetchBranch); err != nil || why != "" {
 		return why, err
 	}
 	jobs, err := e.Store.BuildsetJobs(ctx, b.ID)

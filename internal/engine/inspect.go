@@ -194,7 +194,7 @@ func (p *preparation) version(ctx context.Context, s *plan.Subject, pk *source.P
 		return err
 	}
 	format, cmp := release.Format(d.Format), source.Compare(d.Format)
-	for _, b := range p.ahead {
+	for _, b := range slices.Concat(p.ahead, p.beside) {
 		for _, a := range b.Packages {
 			if a.Package == s.Package && a.Target == s.Subject.Target {
 				versions = append(versions, a.Version)

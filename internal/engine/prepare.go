@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 			if err != nil {
 				return err
 			}
+			inOrder(todo, q.State)
 			waits := waitForSubmits(q.State)
 			waiting := 0
 			for _, b := range todo {
@@ -81,6 +83,18 @@ func (e *Engine) prepareAll(ctx context.Context, queue string) error {
 			}
 		}
 	})
+}
+
+// inOrder puts buildsets in the order of their items: one that had to wait may have
+// been decided before that of an item ahead.
+func inOrder(todo []record.Buildset, s gate.State) {
+	place := map[gate.BuildsetID]int{}
+	for i, it := range s.Items {
+		if it.Buildset != nil {
+			place[it.Buildset.ID] = i
+		}
+	}
+	slices.SortStableFunc(todo, func(a, b record.Buildset) int { return cmp.Compare(place[a.Serial], place[b.Serial]) })
 }
 
 // waitForSubmits gives the buildsets of what merged past the gate while the submit
@@ -109,6 +123,7 @@ type preparation struct {
 	below    []record.Buildset // of the items that it stands behind, in order
 	untold   bool              // it is not known what packages some of these make
 	ahead    []record.Buildset // those of base.Ahead
+	beside   []record.Buildset // of what has merged past the gate and is tested ahead of it: their versions are taken
 	base     record.Base
 	subjects []plan.Subject
 	declares map[string]source.Declares // "package format" → what its packaging says
@@ -177,6 +192,11 @@ func (p *preparation) fatal() *job.Finding {
 // ahead in a gate, the checks of the changes that it needs in a check.
 func (p *preparation) findBelow(ctx context.Context) error {
 	var err error
+	if !isCheck(p.buildset.Queue) {
+		if p.beside, err = p.engine.verifiedAhead(ctx, p.buildset); err != nil {
+			return err
+		}
+	}
 	if len(p.buildset.StackItems) > 0 {
 		p.below, err = p.engine.Store.BuildsetsBelow(ctx, p.buildset.Queue, p.buildset.StackItems)
 		return err
@@ -197,6 +217,28 @@ func (p *preparation) findBelow(ctx context.Context) error {
 		p.below = append(p.below, b)
 	}
 	return nil
+}
+
+// verifiedAhead gives the buildsets of those items ahead that have merged past what
+// was tested, and that nothing stands on: each is tested by itself.
+func (e *Engine) verifiedAhead(ctx context.Context, b record.Buildset) ([]record.Buildset, error) {
+	q, err := e.Store.Queue(ctx, b.Queue)
+	if err != nil {
+		return nil, err
+	}
+	var ahead []int64
+	for _, it := range q.State.Items {
+		if it.Buildset != nil && it.Buildset.ID == b.Serial {
+			break
+		}
+		if it.Verify {
+			ahead = append(ahead, int64(it.ID))
+		}
+	}
+	if len(ahead) == 0 {
+		return nil, nil
+	}
+	return e.Store.BuildsetsBelow(ctx, b.Queue, ahead)
 }
 
 // belowWait is how long a check waits for those of the changes that it needs to
@@ -330,7 +372,7 @@ func (p *preparation) conflict(err error, prefix string) (*gate.Conflict, error)
 // mergeOnto merges changes as Gerrit would submit them. ahead are the changes
 // that under holds beyond the branch: one of them is named in a conflict.
 func (p *preparation) mergeOnto(ctx context.Context, project git.Project, under string, refs, ahead []gate.Ref) (string, error) {
-	cfg, err := p.engine.Gerrits[project.Gerrit].ProjectConfig(ctx, project.Name)
+	cfg, err := p.engine.projectConfig(ctx, project)
 	if err != nil {
 		return "", fmt.Errorf("submit type of %s: %w", project, err)
 	}
@@ -415,60 +457,6 @@ func (p *preparation) blame(ctx context.Context, project git.Project, c *git.Con
 		}
 	}
 	return ""
-}
-
-// fetchBranch has the branch's tip in the mirror, and gives it. Gerrit is asked
-// where the branch is, which is quick; only what the mirror does not have is fetched.
-func (e *Engine) fetchBranch(ctx context.Context, project git.Project, branch gate.Branch) (string, error) {
-	tip, err := e.Gerrits[project.Gerrit].Branch(ctx, project.Name, branch.Branch)
-	if err != nil {
-		return "", fmt.Errorf("branch %s of %s: %w", branch.Branch, project, err)
-	}
-	head := "refs/heads/" + branch.Branch
-	return tip, e.have(ctx, project, head, head, tip)
-}
-
-// fetchChanges has the commits of a branch's changes in the mirror.
-func (e *Engine) fetchChanges(ctx context.Context, project git.Project, branch gate.Branch, refs []gate.Ref) error {
-	for _, r := range refs {
-		c, err := e.Store.Change(ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		if err := e.have(ctx, project, "refs/heads/"+branch.Branch, patchSetRef(c.FetchRef, r.PatchSet), r.Revision); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// have fetches a commit that a ref points to, unless the mirror has it; it
-// mostly stands on what the branch near has. A branch's own ref is moved in any
-// case, for a merge looks up what is on the branches.
-func (e *Engine) have(ctx context.Context, project git.Project, near, ref, commit string) error {
-	if _, err := e.tree(ctx, project, commit); err == nil && ref != near {
-		return nil
-	}
-	return e.Git.FetchCommit(ctx, e.Remote(project), ref, commit, near)
-}
-
-// tree gives the tree of a commit that the mirror has. Both never change, so
-// git is asked once.
-func (e *Engine) tree(ctx context.Context, project git.Project, commit string) (string, error) {
-	key := project.String() + " " + commit
-	if t, ok := e.commits.Load(key); ok {
-		return t.(string), nil
-	}
-	tree, err := e.Git.Tree(ctx, project, commit)
-	if err == nil {
-		e.commits.Store(key, tree)
-	}
-	return tree, err
-}
-
-// patchSetRef is refs/changes/34/1234/N for another N.
-func patchSetRef(ref string, patchSet int) string {
-	return fmt.Sprintf("%s/%d", ref[:strings.LastIndexByte(ref, '/')], patchSet)
 }
 
 // pinBase pins the publications that the jobs read, and adds what stands

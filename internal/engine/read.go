@@ -25,12 +25,15 @@ func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) 
 	if ev.Type == gerrit.TypeMalformed {
 		e.Log.Warn("an event of Gerrit could not be read; it is kept, and the next reconcile makes up for it", "gerrit", gerritName, "problem", ev.Problem, "event", fmt.Sprintf("%.200q", ev.Raw))
 	}
-	if e.tellsNothing(hint{r, ev}) {
+	h := hint{r, ev}
+	e.configured(h)
+	e.moved(h)
+	if e.tellsNothing(h) {
 		_, err := e.Store.SaveHandled(ctx, r)
 		return err
 	}
 	wait := time.Duration(0)
-	if e.toldOtherwise(hint{r, ev}) {
+	if e.toldOtherwise(h) {
 		wait = echo
 	}
 	_, err := e.Store.SaveEvent(ctx, r, wait)

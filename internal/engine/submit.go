@@ -177,7 +177,10 @@ func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 // that the item's changes were tested on top of, the versions that were built
 // must still be nobody else's (G15), and what votes now must have passed (G24).
 func (s *submission) baseMoved(ctx context.Context) (*gate.SubmitOutcome, error) {
-	why, err := s.engine.branchesMoved(ctx, s.base)
+	why, err := s.engine.branchesMoved(ctx, s.base, s.engine.fetchedBranch)
+	if why != "" && err == nil { // or it has landed since, by another replica
+		why, err = s.engine.branchesMoved(ctx, s.base, s.engine.fetchBranch)
+	}
 	if why == "" && err == nil {
 		why, err = s.engine.versionTaken(ctx, s.sub.Buildset, s.packages)
 	}
@@ -248,14 +251,15 @@ func (e *Engine) counts(target, architecture string) bool {
 	return slices.ContainsFunc(d.Architectures, func(a config.Architecture) bool { return a.Name == architecture && a.Voting })
 }
 
-// branchesMoved says which branch of a base is not as it was, "" for none.
-func (e *Engine) branchesMoved(ctx context.Context, base record.Base) (why string, err error) {
+// branchesMoved says which branch of a base is not as it was, "" for none; tipOf is
+// fetchBranch, or fetchedBranch.
+func (e *Engine) branchesMoved(ctx context.Context, base record.Base, tipOf func(context.Context, git.Project, gate.Branch) (string, error)) (why string, err error) {
 	for _, l := range base.Branches {
 		project, err := git.ParseProject(l.Branch.Project)
 		if err != nil {
 			return "", err
 		}
-		tip, err := e.fetchBranch(ctx, project, l.Branch)
+		tip, err := tipOf(ctx, project, l.Branch)
 		if gerrit.IsNotFound(err) {
 			return fmt.Sprintf("branch %s of %s is not there any more", l.Branch.Branch, project.Name), nil
 		}
@@ -453,7 +457,7 @@ func (s *submission) compare(ctx context.Context) (gate.SubmitOutcome, error) {
 		if err != nil {
 			return out, err
 		}
-		tip, err := s.engine.fetchBranch(ctx, project, l.Branch)
+		tip, err := s.engine.lookAt(ctx, project, l.Branch)
 		if err != nil {
 			return out, err
 		}

@@ -37,7 +37,7 @@ func (e *Engine) survey(ctx context.Context, c record.Change) {
 			return err
 		}
 		project := git.Project{Gerrit: c.Gerrit, Name: c.Project}
-		if err := e.have(ctx, project, "refs/heads/"+c.Branch, c.FetchRef, c.Revision); err != nil {
+		if err := e.have(ctx, project, c.Branch, c.FetchRef, c.Revision); err != nil {
 			return err
 		}
 		tree, err := e.tree(ctx, project, c.Revision)
