@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"reflect"
 	"slices"
 	"time"
 
@@ -104,16 +103,14 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		}
 		queues, err := scalars[string](ctx, tx, `
 			SELECT DISTINCT name FROM queues
-			WHERE name = ANY($1)
+			WHERE name = ANY($1) OR change = $2
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts @> $3)
+			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))
-			   OR NOT $5 AND (change = $2
-			     OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
-			     OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4)))`,
+			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))`,
 			[]string{old.Queue, c.Queue}, string(c.ID),
 			map[string]any{"needs": []map[string]any{{"id": c.ID}}},
-			slices.DeleteFunc([]string{old.Facts.Topic, c.Facts.Topic}, func(t string) bool { return t == "" }),
-			known && reflect.DeepEqual(unasked(old.Facts), unasked(c.Facts)))
+			slices.DeleteFunc([]string{old.Facts.Topic, c.Facts.Topic}, func(t string) bool { return t == "" }))
 		if err != nil {
 			return err
 		}
@@ -125,13 +122,6 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 		return feed(ctx, tx, "change", string(c.ID))
 	})
 	return stale, err
-}
-
-// unasked leaves out of a change's facts what only a gate asks for: a check goes
-// on whether or not its change is approved.
-func unasked(c gate.Change) gate.Change {
-	c.Ready, c.NotReady, c.ReadyAt, c.Read = false, nil, time.Time{}, 0
-	return c
 }
 
 // readyAt gives since when a change is ready: as long as it stays so, the first
