@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,10 +116,20 @@ func (e *Engine) Decide(ctx context.Context, name string) error {
 		for _, f := range effects {
 			e.Log.Info("decided", "queue", name, "effect", f.Kind, "item", f.Item, "buildset", f.Buildset, "report", f.Report.Kind, "reason", f.Report.Reason)
 		}
-		if q.Kind == gate.Dependent {
+		if q.Kind == gate.Dependent && !slices.ContainsFunc(effects, altersFacts) {
 			return nil // a decision is a fixed point, and what is new meanwhile has a notice of its own
 		}
 	}
+}
+
+// altersFacts reports whether storing an effect may alter what the next decision
+// sees: jobs that it cancels have ended, a command that it answers is none any more.
+func altersFacts(f gate.Effect) bool {
+	switch f.Kind {
+	case gate.Enter, gate.Leave, gate.Prepare, gate.SubmitChanges, gate.Publish, gate.Tell:
+		return false
+	}
+	return true
 }
 
 // Facts gives state and facts of a queue as a decision would see them now.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -126,10 +127,14 @@ func (e *Engine) haveTip(ctx context.Context, project git.Project, branch, commi
 
 // fetchCommit fetches what nobody else is fetching in this moment.
 func (e *Engine) fetchCommit(ctx context.Context, project git.Project, branch, ref, commit string) error {
-	_, err, _ := e.mirror.flights.Do(project.String()+" "+ref+" "+commit, func() (any, error) {
-		return nil, e.Git.FetchCommit(ctx, e.Remote(project), ref, commit, "refs/heads/"+branch)
-	})
-	return err
+	for {
+		_, err, _ := e.mirror.flights.Do(project.String()+" "+ref+" "+commit, func() (any, error) {
+			return nil, e.Git.FetchCommit(ctx, e.Remote(project), ref, commit, "refs/heads/"+branch)
+		})
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			return err
+		} // whoever was fetching it was stopped
+	}
 }
 
 // moved has what the gate has merged fetched at once: the comparison with what was
@@ -154,6 +159,9 @@ func (e *Engine) fetchMoves(ctx context.Context) {
 		case m := <-e.mirror.moved():
 			project, err := git.ParseProject(m.branch.Project)
 			if err == nil {
+				if _, err := e.tree(ctx, project, m.to); err == nil {
+					continue // and the branch may be further on
+				}
 				err = e.haveTip(ctx, project, m.branch.Branch, m.to)
 			}
 			if err != nil && ctx.Err() == nil {

@@ -277,12 +277,26 @@ func on(branch gate.Branch, refs []gate.Ref) []gate.Ref {
 	return out
 }
 
+// mergeBranch merges the item's changes of a branch. Nobody is refused for what
+// was known of the project a moment ago: it is read anew, and merged again.
 func (p *preparation) mergeBranch(ctx context.Context, branch gate.Branch) (*gate.Conflict, error) {
-	e := p.engine
 	project, err := git.ParseProject(branch.Project)
 	if err != nil {
 		return nil, err
 	}
+	conflict, err := p.tryMerge(ctx, project, branch)
+	if conflict == nil || err != nil {
+		return conflict, err
+	}
+	p.engine.mirror.configs.Delete(project)
+	if _, err := p.engine.fetchBranch(ctx, project, branch); err != nil && !gerrit.IsNotFound(err) {
+		return nil, err
+	}
+	return p.tryMerge(ctx, project, branch)
+}
+
+func (p *preparation) tryMerge(ctx context.Context, project git.Project, branch gate.Branch) (*gate.Conflict, error) {
+	e := p.engine
 	own, stack := on(branch, p.buildset.Changes), on(branch, p.buildset.Stack)
 	if ahead := p.nearest(branch); ahead != nil && len(stack) > 0 && len(p.buildset.StackItems) > 0 && !p.alreadyMerged(ctx, own) {
 		// Where the branch is, the item ahead has asked, and its submit asks again.

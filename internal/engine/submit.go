@@ -167,10 +167,10 @@ func (s *submission) look(ctx context.Context) (map[gate.ChangeID]*gerrit.Change
 }
 
 // asTested reports whether the facts that are stored say that a change is open,
-// at the revision that was tested, and has no topic.
+// at the revision that was tested, for that branch, and has no topic.
 func (s *submission) asTested(ctx context.Context, r gate.Ref) bool {
 	c, err := s.engine.Store.Change(ctx, r.ID)
-	return err == nil && c.Status == gate.Open && c.Revision == r.Revision && c.Topic == ""
+	return err == nil && c.Status == gate.Open && c.Revision == r.Revision && c.Facts.Branch == r.Branch && c.Topic == ""
 }
 
 // baseMoved resolves the base again: each branch has to have the very tree

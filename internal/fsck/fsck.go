@@ -46,9 +46,10 @@ type Options struct {
 	Rows   Rows
 	Blobs  blob.Store
 	Export string // folder with the exported repositories, or ""
-	// ExportDue is how long a publication may be without its exported tree, as a
-	// service at work writes that after the row.
+	// ExportDue is how long publications are waited for, all in all, that are without
+	// their exported tree yet, as a service at work writes that after the row.
 	ExportDue time.Duration
+	due       time.Time
 	Keys      []byte // public keys of the released repositories
 	// Progress is told what is being looked at, if it is set.
 	Progress func(format string, args ...any)
@@ -59,6 +60,7 @@ func Run(ctx context.Context, o Options) ([]Problem, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
 	}
+	o.due = time.Now().Add(o.ExportDue)
 	o.Progress("the database's invariants")
 	broken, err := o.Rows.Broken(ctx)
 	if err != nil {
@@ -158,13 +160,13 @@ func checkRepository(ctx context.Context, o Options, name string) ([]Problem, er
 // settled gives the present publication's manifest, once its exported tree is
 // the one that is served, or ExportDue is over.
 func (o Options) settled(ctx context.Context, name string) (blob.Digest, error) {
-	for due := time.Now().Add(o.ExportDue); ; {
+	for {
 		manifest, err := o.present(ctx, name)
 		if err != nil || o.Export == "" {
 			return manifest, err
 		}
 		served, err := repo.Exported(o.exported(name))
-		if err != nil || served == manifest || time.Now().After(due) { // what is wrong with it, repo.Fsck says
+		if err != nil || served == manifest || time.Now().After(o.due) { // what is wrong with it, repo.Fsck says
 			return manifest, nil
 		}
 		o.Progress("repository %s: its newest publication is not exported yet; looking again", name)
