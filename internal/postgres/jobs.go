@@ -76,7 +76,8 @@ func (s *Store) StartJob(ctx context.Context, j record.Job, spec job.Spec, stati
 
 // join makes a job wait for another one that does the same work, which then is
 // as urgent as this one. One that was given other packages of changes ahead is
-// not the same: what it gives would not stand here.
+// not the same: what it gives would not stand here. Those that are released since
+// are there for both.
 func (s *Store) join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey string) (bool, error) {
 	if staticKey == "" {
 		return false, nil
@@ -86,6 +87,7 @@ func (s *Store) join(ctx context.Context, tx pgx.Tx, j record.Job, staticKey str
 			SELECT n.job, array_agg(DISTINCT built.static_key ORDER BY built.static_key) AS keys FROM job_needs n
 			JOIN jobs published ON published.id = n.needs
 			JOIN jobs built ON built.buildset = published.buildset AND built.target = published.target AND built.stage = 'build'
+			JOIN buildsets ahead ON ahead.id = published.buildset AND ahead.published_at IS NULL
 			WHERE n.ahead AND NOT n.joined
 				AND n.job IN (SELECT id FROM jobs WHERE id = $3 OR static_key = $1 AND state IN ('queued', 'running'))
 			GROUP BY n.job)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/gate"
 	"sluice/internal/job"
@@ -129,6 +130,32 @@ func TestWhatIsOtherOnTheNextBaseIsStopped(t *testing.T) {
 		t.Errorf("the worker's last word: %v", err)
 	}
 	m.is(build, "cancelled", "its worker has stopped")
+}
+
+// What runs was given the packages of a change ahead. If that is released by the time
+// that the base moves, the next buildset has them too, and its job is the same; if
+// it is not there any more, it is another one.
+func TestWhatWasGivenIsReleasedMeanwhile(t *testing.T) {
+	for published, want := range map[string]string{"now()": "running", "NULL": "cancelled"} {
+		s, dsn := open(t)
+		ctx := context.Background()
+		m, build := running(t, s)
+		conn := get[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+		defer conn.Close(ctx)
+		get[pgconn.CommandTag](t)(conn.Exec(ctx, `
+			WITH ahead AS (
+				INSERT INTO buildsets (queue, serial, item, changes, stack, stack_items, published_at)
+				SELECT queue, 1000, item, '[]', '[]', '{}', `+published+` FROM buildsets WHERE id = $1 RETURNING id),
+			jobs_ahead AS (
+				INSERT INTO jobs (buildset, name, stage, package, target, architecture, voting, labels, priority, max_attempts, spec, state, static_key)
+				SELECT ahead.id, kind, kind, 'lib', target, architecture, true, '{}', 0, 1, '{}', 'passed', 'lib'
+				FROM ahead, jobs, unnest('{build, publish}'::text[]) kind WHERE jobs.id = $2 RETURNING id, stage)
+			INSERT INTO job_needs (job, needs, ahead) SELECT $2, id, true FROM jobs_ahead WHERE stage = 'publish'`, m.b.ID, build))
+		m.moves()
+		m.plan(newJob(job.StageBuild))
+		m.start("same")
+		m.is(build, want, "released: "+published)
+	}
 }
 
 // Where there is no next buildset, or one that has nothing to run, it is stopped.
