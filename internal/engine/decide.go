@@ -13,29 +13,34 @@ import (
 	"sluice/internal/record"
 )
 
-// Run decides until ctx is over: on each notice for the queue that it names,
-// and for all queues now and then, so that no lost notice is lost for long.
+// Run decides until ctx is over: on each notice for the queue that it names, and
+// now and then for all queues, so that no lost notice is lost for long: often
+// for those in which something stands.
 func (e *Engine) Run(ctx context.Context) error {
 	notices, stop := e.Notices.Decisions()
 	defer stop()
 	d := dispatcher{engine: e, busy: map[string]bool{}}
 	defer d.wg.Wait()
 	d.wg.Go(func() { e.fetchMoves(ctx) })
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	d.all(ctx)
+	d.wg.Go(func() { e.listen(ctx) })
+	busy, idle := time.NewTicker(10*time.Second), time.NewTicker(time.Minute)
+	defer busy.Stop()
+	defer idle.Stop()
+	d.all(ctx, true)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case queue := <-notices:
 			if queue == "" { // the connection was made anew: anything may have been missed
-				d.all(ctx)
+				d.all(ctx, true)
 				continue
 			}
 			d.queue(ctx, queue)
-		case <-tick.C:
-			d.all(ctx)
+		case <-busy.C:
+			d.all(ctx, false)
+		case <-idle.C:
+			d.all(ctx, true)
 		}
 	}
 }
@@ -49,8 +54,8 @@ type dispatcher struct {
 	busy   map[string]bool // present: being decided; true: asked for again meanwhile
 }
 
-func (d *dispatcher) all(ctx context.Context) {
-	queues, err := d.engine.Store.Queues(ctx)
+func (d *dispatcher) all(ctx context.Context, idle bool) {
+	queues, err := d.engine.Store.Queues(ctx, idle)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.engine.Log.Error("list the queues", "error", err)

@@ -30,6 +30,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/blob"
@@ -96,6 +97,7 @@ type Engine struct {
 	preparing sync.Map       // queue → *atomic.Bool: it is being prepared; true: look again
 	asking    [64]sync.Mutex // by a change's number: whoever asks Gerrit about it, so that waiting takes no connection
 	reads     sync.Map       // gate.ChangeID → when its last read by this process began, by the database's clock
+	echoed    atomic.Int64   // when an event was put off last, in nanoseconds of Unix time
 	mirror    mirror
 	archives  sync.Map // git tree id → blob digest of its archive, so that a tree is archived once
 	sources   sources  // what trees say of their packages

@@ -32,11 +32,12 @@ func (e *Engine) Event(ctx context.Context, gerritName string, ev gerrit.Event) 
 		_, err := e.Store.SaveHandled(ctx, r)
 		return err
 	}
-	wait := time.Duration(0)
 	if e.toldOtherwise(h) {
-		wait = echo
+		_, err := e.Store.SaveEcho(ctx, r)
+		e.echoed.Store(e.Now().UnixNano())
+		return err
 	}
-	_, err := e.Store.SaveEvent(ctx, r, wait)
+	_, err := e.Store.SaveEvent(ctx, r)
 	return err
 }
 
@@ -61,14 +62,70 @@ func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 			return err
 		}
 	}
-	if ev.Change == nil || e.tellsNothing(h) || e.readSince(*ev.Change, ev.ReceivedAt) || e.foreign(ctx, h) || e.mergedAsKnown(ctx, h) {
-		return e.Store.EventHandled(ctx, eventID, "")
-	}
-	name, number := split(gate.ChangeID(*ev.Change))
-	if err := e.ReadChange(ctx, name, number); err != nil {
-		return err
+	if ev.Change != nil && !e.needless(ctx, h) {
+		name, number := split(gate.ChangeID(*ev.Change))
+		if err := e.ReadChange(ctx, name, number); err != nil {
+			return err
+		}
 	}
 	return e.Store.EventHandled(ctx, eventID, "")
+}
+
+// needless reports whether an event about a change tells nothing that is not known.
+func (e *Engine) needless(ctx context.Context, h hint) bool {
+	return e.tellsNothing(h) || e.readSince(*h.Change, h.ReceivedAt) || e.foreign(ctx, h) || e.mergedAsKnown(ctx, h)
+}
+
+// echoes looks at the events that toldOtherwise has put off: most have become
+// needless meanwhile, the others have a task from then on. asked are those that
+// have one already; echoes gives those of them that still wait.
+func (e *Engine) echoes(ctx context.Context, asked map[int64]bool) (map[int64]bool, error) {
+	events, err := e.Store.Echoes(ctx, echoTypes, echo, echoesAtOnce)
+	if err != nil {
+		return asked, err
+	}
+	wait := map[int64]bool{}
+	var done []int64
+	for _, ev := range events {
+		h := hint{ev, gerrit.ParseEvent(ev.Raw)}
+		switch {
+		case !e.toldOtherwise(h) || asked[ev.ID]: // it has a task
+		case ev.Change != nil && e.needless(ctx, h):
+			done = append(done, ev.ID)
+			continue
+		default:
+			if err := e.Store.Enqueue(ctx, record.Task{Kind: record.TaskEvent, ID: ev.ID, Once: true}); err != nil {
+				return asked, err
+			}
+		}
+		wait[ev.ID] = true
+	}
+	if len(done) > 0 {
+		err = e.Store.EventsHandled(ctx, done)
+	}
+	return wait, err
+}
+
+// listen looks at echoes for a while after each, until ctx is over, and now and
+// then for those that another process has heard and left.
+func (e *Engine) listen(ctx context.Context) {
+	asked := map[int64]bool{}
+	tick := time.NewTicker(echo)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if since := e.Now().Sub(time.Unix(0, e.echoed.Load())); since > 3*echo && n%10 != 0 {
+			continue
+		}
+		var err error
+		if asked, err = e.echoes(ctx, asked); err != nil && ctx.Err() == nil {
+			e.Log.Error("look at events that were put off", "error", err)
+		}
+	}
 }
 
 // hint is an event with what it says.
@@ -79,6 +136,12 @@ type hint struct {
 
 // echo is how long an event waits for what mostly makes its reading needless.
 const echo = time.Second
+
+// echoTypes are the types of the events that toldOtherwise may put off.
+var echoTypes = []string{"ref-updated", "change-merged"}
+
+// echoesAtOnce bounds what is read of them in one go.
+const echoesAtOnce = 500
 
 // toldOtherwise reports whether what an event tells of mostly becomes known in
 // another way: what moved a change's own ref has an event of its own, but for a

@@ -26,8 +26,11 @@ type Store interface {
 
 // Facts are what Gerrit said.
 type Facts interface {
-	SaveEvent(ctx context.Context, e record.Event, wait time.Duration) (isNew bool, err error)
+	SaveEvent(ctx context.Context, e record.Event) (isNew bool, err error)
 	SaveHandled(ctx context.Context, e record.Event) (isNew bool, err error)
+	SaveEcho(ctx context.Context, e record.Event) (isNew bool, err error)
+	Echoes(ctx context.Context, types []string, waited time.Duration, limit int) ([]record.Event, error)
+	EventsHandled(ctx context.Context, ids []int64) error
 	Event(ctx context.Context, id int64) (record.Event, error)
 	EventHandled(ctx context.Context, id int64, cause string) error
 	NextRead(ctx context.Context) (serial int64, at time.Time, err error)
@@ -64,7 +67,7 @@ type Moves interface {
 type Decisions interface {
 	EnsureQueue(ctx context.Context, name string, kind gate.Kind, change gate.ChangeID, start int) error
 	CloseQueue(ctx context.Context, name string, closed bool) error
-	Queues(ctx context.Context) ([]string, error)
+	Queues(ctx context.Context, idle bool) ([]string, error)
 	Queue(ctx context.Context, name string) (record.Queue, error)
 	Facts(ctx context.Context, q record.Queue) (gate.Facts, error)
 	Commit(ctx context.Context, q record.Queue, st gate.State, effects []gate.Effect, d record.Decided) error

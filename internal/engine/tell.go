@@ -24,22 +24,11 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if err != nil || eff.DoneAt != nil {
 		return err
 	}
-	if r := eff.Effect.Report; isCheck(eff.Queue) && (r.Kind == gate.ReportStarted || r.Kind == gate.ReportDequeued || r.Same) {
-		return e.Store.EffectDone(ctx, effectID, "", "") // that a patch set is checked, was replaced, or is as it was, is no news
-	}
 	if eff.Effect.Report.Kind == gate.ReportStarted {
-		if e.Now().Sub(eff.CreatedAt) < settle {
-			return record.Later{After: settle, Why: "its outcome may come at once"}
-		}
 		if still, err := e.underWay(ctx, eff); err != nil {
 			return err
 		} else if !still {
 			return e.Store.EffectDone(ctx, effectID, "", "")
-		}
-	}
-	if r := eff.Effect.Report; r.Kind == gate.ReportMerged && r.Reason == "" {
-		if b, err := e.buildsetOf(ctx, eff); err == nil && b.Base.Noop {
-			return e.Store.EffectDone(ctx, effectID, "", "") // Gerrit says itself that it has merged
 		}
 	}
 	if e.Observe {
@@ -82,10 +71,6 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 func (e *Engine) speak(ctx context.Context, change gate.ChangeID, f func(context.Context) error) error {
 	return e.Store.Locked(ctx, "tell "+string(change), f)
 }
-
-// settle is how long the word that tests have started waits: who is done by then
-// is told that instead.
-const settle = 2 * time.Second
 
 // underWay reports whether an item is being tested: it stands in its queue, and
 // some of its jobs have not ended. One that has passed only waits for its turn.

@@ -13,16 +13,16 @@ import (
 	"sluice/internal/record"
 )
 
-// SaveEvent stores an event once and, when it is new, has it handled, after wait or
-// some seconds more. It reports whether it was new.
-func (s *Store) SaveEvent(ctx context.Context, e record.Event, wait time.Duration) (bool, error) {
+// SaveEvent stores an event once and, when it is new, has it handled. It reports
+// whether it was new.
+func (s *Store) SaveEvent(ctx context.Context, e record.Event) (bool, error) {
 	isNew := false
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		id, err := insertEvent(ctx, tx, e, false)
 		if isNew = id != 0; !isNew || err != nil {
 			return err
 		}
-		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id, After: wait})
+		return s.enqueue(ctx, tx, record.Task{Kind: record.TaskEvent, ID: id})
 	})
 	return isNew, err
 }
@@ -32,6 +32,27 @@ func (s *Store) SaveEvent(ctx context.Context, e record.Event, wait time.Duratio
 func (s *Store) SaveHandled(ctx context.Context, e record.Event) (bool, error) {
 	id, err := insertEvent(ctx, s.pool, e, true)
 	return id != 0, err
+}
+
+// SaveEcho stores an event once that is looked at a little later, with others
+// (Echoes), and reports whether it was new.
+func (s *Store) SaveEcho(ctx context.Context, e record.Event) (bool, error) {
+	id, err := insertEvent(ctx, s.pool, e, false)
+	return id != 0, err
+}
+
+// Echoes gives events of some types that have waited for some time, oldest first.
+func (s *Store) Echoes(ctx context.Context, types []string, waited time.Duration, limit int) ([]record.Event, error) {
+	return collect[record.Event](ctx, s.pool, `
+		SELECT id, gerrit, key, type, change, raw, received_at FROM gerrit_events
+		WHERE handled_at IS NULL AND type = ANY($1) AND received_at < now() - make_interval(secs => $2)
+		ORDER BY id LIMIT $3`, types, waited.Seconds(), limit)
+}
+
+// EventsHandled notes that nothing follows of some events.
+func (s *Store) EventsHandled(ctx context.Context, ids []int64) error {
+	_, err := s.pool.Exec(ctx, `UPDATE gerrit_events SET handled_at = now() WHERE id = ANY($1)`, ids)
+	return err
 }
 
 // insertEvent gives the id of a new event, 0 for one that is there already.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice/internal/gate"
 	"sluice/internal/record"
@@ -42,10 +43,10 @@ func TestEventsAreStoredOnce(t *testing.T) {
 	s, dsn := open(t)
 	ctx := context.Background()
 	e := record.Event{Gerrit: "main", Key: "k1", Type: "comment-added", Raw: []byte(`{"type":"comment-added"}`)}
-	if isNew := get[bool](t)(s.SaveEvent(ctx, e, 0)); !isNew {
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); !isNew {
 		t.Error("the first is not new")
 	}
-	if isNew := get[bool](t)(s.SaveEvent(ctx, e, 0)); isNew {
+	if isNew := get[bool](t)(s.SaveEvent(ctx, e)); isNew {
 		t.Error("the second is new")
 	}
 	if isNew := get[bool](t)(s.SaveHandled(ctx, e)); isNew {
@@ -60,6 +61,49 @@ func TestEventsAreStoredOnce(t *testing.T) {
 	}
 	if n := count(t, dsn, `SELECT count(*) FROM gerrit_events WHERE handled_at IS NOT NULL`); n != 1 {
 		t.Errorf("%d are handled", n)
+	}
+}
+
+// What was put off has no task; it is found until it is put down as handled, by
+// whoever looks.
+func TestEchoesWaitToBeFound(t *testing.T) {
+	s, dsn := open(t)
+	ctx := context.Background()
+	types := []string{"ref-updated", "change-merged"}
+	for key, typ := range map[string]string{"a": "ref-updated", "b": "change-merged", "c": "comment-added"} {
+		e := record.Event{Gerrit: "main", Key: key, Type: typ, Raw: []byte(`{}`)}
+		if isNew := get[bool](t)(s.SaveEcho(ctx, e)); !isNew {
+			t.Errorf("%s is not new", key)
+		}
+		if isNew := get[bool](t)(s.SaveEcho(ctx, e)); isNew {
+			t.Errorf("%s is new twice", key)
+		}
+	}
+	if n := count(t, dsn, `SELECT count(*) FROM river_job`); n != 0 {
+		t.Errorf("%d tasks", n)
+	}
+	if found := get[[]record.Event](t)(s.Echoes(ctx, types, time.Hour, 10)); len(found) > 0 {
+		t.Errorf("%d have waited for an hour", len(found))
+	}
+	found := get[[]record.Event](t)(s.Echoes(ctx, types, 0, 10))
+	if len(found) != 2 {
+		t.Fatalf("%d of two types are found, want 2", len(found))
+	}
+	must(t, s.EventsHandled(ctx, []int64{found[0].ID}))
+	left := get[[]record.Event](t)(s.Echoes(ctx, types, 0, 10))
+	if len(left) != 1 || left[0].ID != found[1].ID {
+		t.Errorf("left are %v, want %d", left, found[1].ID)
+	}
+}
+
+// A task that waits already is not enqueued once more.
+func TestATaskIsEnqueuedOnce(t *testing.T) {
+	s, dsn := open(t)
+	for range 2 {
+		must(t, s.Enqueue(context.Background(), record.Task{Kind: record.TaskEvent, ID: 7, Once: true}))
+	}
+	if n := count(t, dsn, `SELECT count(*) FROM river_job`); n != 1 {
+		t.Errorf("%d tasks, want one", n)
 	}
 }
 

@@ -84,9 +84,13 @@ func (s *states) put(queue string, q record.Queue) {
 	s.known[queue] = versioned{q.Version, q.State}
 }
 
-// Queues names the queues that are not closed, gates first.
-func (s *Store) Queues(ctx context.Context) ([]string, error) {
-	return scalars[string](ctx, s.pool, `SELECT name FROM queues WHERE NOT closed ORDER BY kind, name`)
+// Queues names the queues that are not closed, gates first; checks in which
+// nothing stands only where idle asks for them too.
+func (s *Store) Queues(ctx context.Context, idle bool) ([]string, error) {
+	return scalars[string](ctx, s.pool, `
+		SELECT name FROM queues
+		WHERE NOT closed AND ($1 OR kind = $2 OR state -> 'items' NOT IN ('[]', 'null'))
+		ORDER BY kind, name`, idle, gate.Dependent)
 }
 
 // Facts gives all that a decision on the queue needs to know, read in one
@@ -421,11 +425,16 @@ func (c *commit) submit(ctx context.Context, e gate.Effect) error {
 
 func (c *commit) publish(ctx context.Context, e gate.Effect) error {
 	var id int64
+	var published bool
 	err := c.tx.QueryRow(ctx, `
-		UPDATE buildsets SET landed_at = coalesce(landed_at, now())
-		WHERE queue = $1 AND serial = $2 RETURNING id`, c.queue, e.Buildset).Scan(&id)
+		UPDATE buildsets SET landed_at = coalesce(landed_at, now()),
+			published_at = CASE WHEN packages = '[]' THEN coalesce(published_at, now()) ELSE published_at END
+		WHERE queue = $1 AND serial = $2 RETURNING id, published_at IS NOT NULL`, c.queue, e.Buildset).Scan(&id, &published)
 	if err != nil {
 		return err
+	}
+	if published { // or there is nothing to publish
+		return feed(ctx, c.tx, "buildset", fmt.Sprint(id))
 	}
 	// What it still runs decides nothing any more, and holds up nobody behind it.
 	if _, err := c.tx.Exec(ctx, `
@@ -449,11 +458,37 @@ func (c *commit) tell(ctx context.Context, e gate.Effect) error {
 		}
 	}
 	var id int64
+	var done bool
 	if err := c.tx.QueryRow(ctx, `
-		INSERT INTO effects (queue, effect) VALUES ($1, $2) RETURNING id`, c.queue, e).Scan(&id); err != nil {
+		INSERT INTO effects (queue, effect, done_at)
+		SELECT $1, $2, CASE WHEN $3 OR $4 AND EXISTS (
+			SELECT FROM buildsets WHERE queue = $1 AND serial = $5 AND base @> '{"noop": true}') THEN now() END
+		RETURNING id, done_at IS NOT NULL`, c.queue, e, noNews(c.queue, e.Report), saidByGerrit(e.Report), e.Buildset).Scan(&id, &done); err != nil {
 		return err
 	}
-	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id, Last: e.Report.Same})
+	if done {
+		return nil
+	}
+	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id, Last: e.Report.Same, After: patience(e.Report)})
+}
+
+// noNews reports whether nobody is told: that a patch set is checked, was replaced,
+// or is as it was.
+func noNews(queue string, r gate.Report) bool {
+	return strings.HasPrefix(queue, "check/") && (r.Kind == gate.ReportStarted || r.Kind == gate.ReportDequeued || r.Same)
+}
+
+// saidByGerrit reports whether there is nothing to add to what Gerrit says by
+// itself, where nothing was tested and published: that a change has merged.
+func saidByGerrit(r gate.Report) bool { return r.Kind == gate.ReportMerged && r.Reason == "" }
+
+// patience is how long the word that tests have started waits: who is done by then
+// is told that instead.
+func patience(r gate.Report) time.Duration {
+	if r.Kind == gate.ReportStarted {
+		return 2 * time.Second
+	}
+	return 0
 }
 
 // Effect gives a stored effect.

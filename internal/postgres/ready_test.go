@@ -17,7 +17,7 @@ func TestReadySinceItsApprovalCame(t *testing.T) {
 	ctx := context.Background()
 	approval := func(n int, key string) {
 		about := fmt.Sprintf("main~%d", n)
-		get[bool](t)(s.SaveEvent(ctx, record.Event{Gerrit: "main", Key: key, Type: "comment-added", Change: &about, Raw: []byte(`{}`)}, 0))
+		get[bool](t)(s.SaveEvent(ctx, record.Event{Gerrit: "main", Key: key, Type: "comment-added", Change: &about, Raw: []byte(`{}`)}))
 	}
 	read := func(n int, serial int64, ready bool) time.Time {
 		c := change(n, serial)

@@ -82,7 +82,8 @@ func (s *Store) StartWork(ctx context.Context, log *slog.Logger, do func(context
 	var jobs []*river.PeriodicJob
 	for _, p := range periodic {
 		jobs = append(jobs, river.NewPeriodicJob(river.PeriodicInterval(p.Every), func() (river.JobArgs, *river.InsertOpts) {
-			return taskArgs{p.Task}, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: pendingStates}}
+			p.Task.Once = true
+			return taskArgs{p.Task}, urgency(p.Task)
 		}, &river.PeriodicJobOpts{RunOnStart: true}))
 	}
 	client, err := river.NewClient(riverpgxv5.New(s.pool), &river.Config{
@@ -143,6 +144,9 @@ func urgency(t record.Task) *river.InsertOpts {
 	o := &river.InsertOpts{}
 	if t.Last {
 		o.Priority = 4
+	}
+	if t.Once {
+		o.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: pendingStates}
 	}
 	if t.After > 0 {
 		o.ScheduledAt = time.Now().Add(t.After)

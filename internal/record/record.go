@@ -447,6 +447,7 @@ type Task struct {
 	Last   bool        `json:"last,omitempty"` // whatever else there is to do goes first
 	// After is how long it waits, at least; who looks for what is due does so every few seconds.
 	After time.Duration `json:"-"`
+	Once  bool          `json:"-"` // not if the same task waits already, or runs
 }
 
 // Decided is the record of one decision of a queue, as internal/history makes it.
