@@ -23,6 +23,7 @@ type mirror struct {
 	flights singleflight.Group // of fetches
 	once    sync.Once          // makes moves
 	moves   chan move          // branches that the gate has just moved
+	landing sync.Map           // gate.Branch → git.Landing: what was submitted last
 	mu      sync.Mutex         // guards tips
 	tips    map[gate.Branch]tip
 }
@@ -122,7 +123,26 @@ func (e *Engine) have(ctx context.Context, project git.Project, branch, ref, com
 // haveTip has a branch's tip in the mirror, and the mirror's branch there, for a
 // merge looks up what is on the branches.
 func (e *Engine) haveTip(ctx context.Context, project git.Project, branch, commit string) error {
+	e.foresee(ctx, project, branch, commit)
 	return e.fetchCommit(ctx, project, branch, "refs/heads/"+branch, commit)
+}
+
+// lands notes what a submit that is about to begin should make of a branch.
+func (m *mirror) lands(branch gate.Branch, l git.Landing) { m.landing.Store(branch, l) }
+
+// foresee has a branch's tip in the mirror without fetching it, if it is what the
+// submit just before is known to have made of it.
+func (e *Engine) foresee(ctx context.Context, project git.Project, branch, commit string) {
+	l, ok := e.mirror.landing.Load(gate.Branch{Project: project.String(), Branch: branch})
+	if !ok {
+		return
+	}
+	if _, err := e.tree(ctx, project, commit); err == nil {
+		return
+	}
+	if _, err := e.Git.Foresee(ctx, project, commit, l.(git.Landing)); err != nil && ctx.Err() == nil {
+		e.Log.Debug("a merge is fetched", "project", project, "commit", commit, "error", err)
+	}
 }
 
 // fetchCommit fetches what nobody else is fetching in this moment.

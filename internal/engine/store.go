@@ -149,6 +149,7 @@ type Publications interface {
 // Git is the mirrors of the projects.
 type Git interface {
 	FetchCommit(ctx context.Context, r git.Remote, ref, commit string, near ...string) error
+	Foresee(ctx context.Context, p git.Project, commit string, l git.Landing) (made bool, err error)
 	Tree(ctx context.Context, p git.Project, treeish string) (string, error)
 	Merge(ctx context.Context, r git.MergeRequest) (git.MergeResult, error)
 	CommitInfo(ctx context.Context, p git.Project, rev string) (git.Commit, error)

@@ -410,6 +410,7 @@ func (s *submission) cameAlong(ctx context.Context, r gate.Ref) bool {
 // show nothing newer (G17).
 func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, error) {
 	name, number := split(r.ID)
+	s.foretell(r)
 	_, err := s.engine.Gerrits[name].Submit(ctx, number, r.Revision)
 	if gerrit.IsConflict(err) && s.voteLost(ctx, r) { // a check's vote, by the same account, came between
 		_, err = s.engine.Gerrits[name].Submit(ctx, number, r.Revision)
@@ -439,6 +440,13 @@ func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, 
 		text = refusal.Message
 	}
 	return s.outcome(gate.SubmitRefused, "%s", strings.TrimSpace(text)), nil
+}
+
+// foretell notes what the submit of the one change of a branch is to make of it.
+func (s *submission) foretell(r gate.Ref) {
+	if l := s.base.Branch(r.Branch); l != nil && len(on(r.Branch, s.sub.Changes)) == 1 {
+		s.engine.mirror.lands(r.Branch, git.Landing{Ref: "refs/heads/" + r.Branch.Branch, Change: r.Revision, Tree: l.Tree, Since: s.engine.Now()})
+	}
 }
 
 // forced reports whether an administrator put a change into the queue: that it

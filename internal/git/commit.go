@@ -91,6 +91,22 @@ func parseIdent(s string) (name, email string, when time.Time) {
 	return name, email, time.Unix(sec, 0).In(zone)
 }
 
+// format is the inverse of parseCommit.
+func (c rawCommit) format() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "tree %s\n", c.tree)
+	for _, p := range c.parents {
+		fmt.Fprintf(&b, "parent %s\n", p)
+	}
+	fmt.Fprintf(&b, "author %s\ncommitter %s\n", c.author, c.committer)
+	if c.encoding != "" {
+		fmt.Fprintf(&b, "encoding %s\n", c.encoding)
+	}
+	b.WriteByte('\n')
+	b.Write(c.message)
+	return b.Bytes()
+}
+
 func (c rawCommit) public() Commit {
 	p := Commit{ID: c.id, Tree: c.tree, Parents: c.parents, Message: string(c.message)}
 	p.Author.Name, p.Author.Email, p.AuthorTime = parseIdent(c.author)

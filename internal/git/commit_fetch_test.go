@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/testenv"
 )
@@ -116,4 +117,61 @@ func FuzzReadPack(f *testing.F) {
 			t.Errorf("%d bytes of pack from %d", len(pack), len(data))
 		}
 	})
+}
+
+// What a real Gerrit makes of a submit is made here without fetching it, but for
+// a branch's first merge; and nothing that it has not made.
+func TestForesee(t *testing.T) {
+	for _, version := range gerritVersions {
+		t.Run(version, func(t *testing.T) {
+			g, s, r := mirrorOfGerrit(t, version)
+			p, name := r.Project, r.Project.Name
+			const ref = "refs/heads/main"
+			if err := s.FetchCommit(ctx, r, ref, g.Tip(t, name, "main"), ref); err != nil {
+				t.Fatal(err)
+			}
+			var pushed []*testenv.Pushed
+			for i, subject := range []string{"Forwarded", "Merged first", `A "quoted" one`, "Grüße", "The last\n\nwith more to say"} {
+				pushed = append(pushed, g.Push(t, testenv.Proposal{Project: name, Message: subject, Files: map[string]string{fmt.Sprintf("f%d", i): "x\n"}}))
+			}
+			for i, c := range pushed {
+				if err := s.FetchCommit(ctx, r, c.Ref, c.Revision, ref); err != nil {
+					t.Fatal(err)
+				}
+				under, err := s.Resolve(ctx, p, ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := s.Merge(ctx, MergeRequest{Project: p, Base: under, SubmitType: MergeIfNecessary, Committer: bot, Changes: []ChangeRevision{{c.Number, c.Revision}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := Landing{Ref: ref, Change: c.Revision, Tree: m.Tree, Since: time.Now()}
+				g.Land(t, c.Number)
+				tip := g.Tip(t, name, "main")
+				for what, wrong := range map[string]Landing{
+					"another tree": {ref, c.Revision, emptyTree, l.Since}, "another change": {ref, pushed[0].Revision, m.Tree, l.Since},
+					"another time": {ref, c.Revision, m.Tree, l.Since.Add(-time.Hour)},
+				} {
+					if made, err := s.Foresee(ctx, p, tip, wrong); made || err != nil {
+						t.Errorf("%d: %s: made %t, %v", i, what, made, err)
+					}
+				}
+				made, err := s.Foresee(ctx, p, tip, l)
+				if want := i > 1; made != want || err != nil {
+					t.Errorf("%d: made %t, want %t: %v", i, made, want, err)
+				}
+				if tree, err := s.Tree(ctx, p, tip); made && (tree != m.Tree || err != nil) {
+					t.Errorf("%d: its tree is %s, %v, want %s", i, tree, err, m.Tree)
+				}
+				if err := s.FetchCommit(ctx, r, ref, tip, ref); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir, _ := s.repo(p)
+			if out, err := s.run(ctx, call{dir: dir}, "fsck", "--full", "--strict"); err != nil {
+				t.Errorf("git fsck: %v %s", err, out)
+			}
+		})
+	}
 }

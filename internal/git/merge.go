@@ -1,7 +1,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -360,17 +359,6 @@ func (m *submit) ident(c rawCommit) string {
 }
 
 func (m *submit) commit(c rawCommit) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "tree %s\n", c.tree)
-	for _, p := range c.parents {
-		fmt.Fprintf(&b, "parent %s\n", p)
-	}
-	fmt.Fprintf(&b, "author %s\ncommitter %s\n", c.author, c.committer)
-	if c.encoding != "" {
-		fmt.Fprintf(&b, "encoding %s\n", c.encoding)
-	}
-	b.WriteByte('\n')
-	b.Write(c.message)
-	c.id = m.objects.add("commit", b.Bytes())
+	c.id = m.objects.add("commit", c.format())
 	m.tip = c
 }

@@ -168,15 +168,20 @@ func (o *objects) ended() error {
 
 // add keeps a new object for flush and returns its id.
 func (o *objects) add(kind string, data []byte) string {
-	h := sha1.New() //nolint:gosec // see the import
-	fmt.Fprintf(h, "%s %d\x00", kind, len(data))
-	h.Write(data)
-	id := hex.EncodeToString(h.Sum(nil))
+	id := objectID(kind, data)
 	if _, ok := o.fresh[id]; !ok {
 		o.fresh[id] = object{kind, data}
 		o.order = append(o.order, id)
 	}
 	return id
+}
+
+// objectID is the id of an object.
+func objectID(kind string, data []byte) string {
+	h := sha1.New() //nolint:gosec // see the import
+	fmt.Fprintf(h, "%s %d\x00", kind, len(data))
+	h.Write(data)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // flush stores the objects kept by add, as git's loose objects.
