@@ -32,7 +32,7 @@ func (e *Engine) submit(ctx context.Context, queue string, item gate.ItemID, ser
 		if err != nil {
 			return err
 		}
-		s := submission{engine: e, sub: sub, base: b.Base, packages: b.Packages}
+		s := submission{engine: e, sub: sub, base: b.Base, merged: b.CreatedAt, packages: b.Packages}
 		if s.first, err = e.Store.SubmitBegins(ctx, sub); err != nil {
 			return err
 		}
@@ -57,6 +57,7 @@ type submission struct {
 	engine   *Engine
 	sub      record.Submission
 	base     record.Base
+	merged   time.Time // when its merges were made
 	packages []record.Subject
 	landed   []gate.ChangeID
 	isRead   bool // the changes were read after the submit
@@ -442,9 +443,14 @@ func (s *submission) one(ctx context.Context, r gate.Ref) (*gate.SubmitOutcome, 
 	return s.outcome(gate.SubmitRefused, "%s", strings.TrimSpace(text)), nil
 }
 
+// fresh is for how long the mirror surely has all of what was merged for a
+// buildset; a collection leaves alone what is younger than two weeks.
+const fresh = 24 * time.Hour
+
 // foretell notes what the submit of the one change of a branch is to make of it.
 func (s *submission) foretell(r gate.Ref) {
-	if l := s.base.Branch(r.Branch); l != nil && len(on(r.Branch, s.sub.Changes)) == 1 {
+	l := s.base.Branch(r.Branch)
+	if l != nil && len(on(r.Branch, s.sub.Changes)) == 1 && s.engine.Now().Sub(s.merged) < fresh {
 		s.engine.mirror.lands(r.Branch, git.Landing{Ref: "refs/heads/" + r.Branch.Branch, Change: r.Revision, Tree: l.Tree, Since: s.engine.Now()})
 	}
 }

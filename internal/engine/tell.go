@@ -24,6 +24,9 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 	if err != nil || eff.DoneAt != nil {
 		return err
 	}
+	if record.NoNews(eff.Queue, eff.Effect.Report) { // stored by a version that had a task for it
+		return e.Store.EffectDone(ctx, effectID, "", "")
+	}
 	if eff.Effect.Report.Kind == gate.ReportStarted {
 		if still, err := e.underWay(ctx, eff); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxTree bounds a tree or commit object that is read whole, in bytes.
@@ -196,11 +197,12 @@ func (o *objects) flush() error {
 }
 
 // writeLoose writes one loose object. Like git, it makes a file of another name
-// first, which a garbage collection removes should this process die.
+// first, which a garbage collection removes should this process die; and what is
+// there already becomes new, lest a collection that thinks it old remove it.
 func writeLoose(repo, id string, obj object) error {
 	dir := filepath.Join(repo, "objects", id[:2])
 	path := filepath.Join(dir, id[2:])
-	if _, err := os.Stat(path); err == nil {
+	if now := time.Now(); os.Chtimes(path, now, now) == nil {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {

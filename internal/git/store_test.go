@@ -357,6 +357,26 @@ func TestPinsAndGc(t *testing.T) {
 	}
 }
 
+// What was made long ago and is made again is new.
+func TestMadeAgain(t *testing.T) {
+	b := repository(t)
+	h := histories["chain"](b)
+	res := b.merge(h.tip, MergeAlways, h.changes...)
+	old := time.Now().Add(-30 * 24 * time.Hour)
+	if err := filepath.Walk(filepath.Join(b.o.dir, "objects"), func(path string, _ os.FileInfo, _ error) error { return os.Chtimes(path, old, old) }); err != nil {
+		t.Fatal(err)
+	}
+	if again := b.merge(h.tip, MergeAlways, h.changes...); again.Commit != res.Commit {
+		t.Fatalf("%s is made of what %s was made of", again.Commit, res.Commit)
+	}
+	if err := b.store.Gc(ctx, b.project); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.store.Tree(ctx, b.project, res.Commit); err != nil {
+		t.Error(err)
+	}
+}
+
 func root3(b *builder, parent string) string {
 	id := b.commit(files{"other": "x\n"}, parent)
 	b.flush()

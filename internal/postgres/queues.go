@@ -463,19 +463,13 @@ func (c *commit) tell(ctx context.Context, e gate.Effect) error {
 		INSERT INTO effects (queue, effect, done_at)
 		SELECT $1, $2, CASE WHEN $3 OR $4 AND EXISTS (
 			SELECT FROM buildsets WHERE queue = $1 AND serial = $5 AND base @> '{"noop": true}') THEN now() END
-		RETURNING id, done_at IS NOT NULL`, c.queue, e, noNews(c.queue, e.Report), saidByGerrit(e.Report), e.Buildset).Scan(&id, &done); err != nil {
+		RETURNING id, done_at IS NOT NULL`, c.queue, e, record.NoNews(c.queue, e.Report), saidByGerrit(e.Report), e.Buildset).Scan(&id, &done); err != nil {
 		return err
 	}
 	if done {
 		return nil
 	}
 	return c.s.enqueue(ctx, c.tx, record.Task{Kind: record.TaskTell, ID: id, Last: e.Report.Same, After: patience(e.Report)})
-}
-
-// noNews reports whether nobody is told: that a patch set is checked, was replaced,
-// or is as it was.
-func noNews(queue string, r gate.Report) bool {
-	return strings.HasPrefix(queue, "check/") && (r.Kind == gate.ReportStarted || r.Kind == gate.ReportDequeued || r.Same)
 }
 
 // saidByGerrit reports whether there is nothing to add to what Gerrit says by

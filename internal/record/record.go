@@ -7,6 +7,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice/internal/gate"
@@ -377,6 +378,12 @@ type Effect struct {
 	DoneAt    *time.Time  `db:"done_at"`
 	Error     string      `db:"error"`
 	Message   string      `db:"message"`
+}
+
+// NoNews reports whether nobody is told of a report: that a patch set is checked,
+// was replaced, or is as it was.
+func NoNews(queue string, r gate.Report) bool {
+	return strings.HasPrefix(queue, "check/") && (r.Kind == gate.ReportStarted || r.Kind == gate.ReportDequeued || r.Same)
 }
 
 // Event is one of Gerrit's, stored once.
