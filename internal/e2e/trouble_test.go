@@ -1,7 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +51,71 @@ func TestStreamCut(t *testing.T) {
 		t.Errorf("%d events came through a link that was cut", n)
 	}
 	link.Mend()
+}
+
+// Gerrit's search index is behind what has merged: what it says of that is not
+// believed, and nothing merges twice (G21).
+func TestTheIndexIsBehind(t *testing.T) {
+	t.Parallel()
+	s := behindProxy(t, options{check: "none", gate: "none", reconcile: time.Second}, "hello")
+	c := s.good("hello")
+	submit, release := s.proxy.stop(submitOf(c))
+	index := staleIndex{t: t, of: c.ChangeID}
+	s.proxy.next(math.MaxInt, `^GET /a/changes/$`, index.answer)
+	s.g.Approve(t, c.Number)
+	s.until("the gate submits, and the index has shown the change", func() string {
+		return missing(submit.times() > 0 && index.shown(2), "not yet")
+	})
+	index.stop()
+	release()
+	s.merged(c)
+	s.knownMerged(c)
+	s.until("the service has asked the index that is behind", func() string { return missing(index.shown(3), "not yet") })
+	s.empty()
+	s.once(c)
+	if status := one[string](s, `SELECT status FROM changes WHERE id = $1`, id(c)); status != "merged" {
+		t.Errorf("the change is %s", status)
+	}
+}
+
+// staleIndex answers searches with what was found by one before.
+type staleIndex struct {
+	t    testing.TB
+	of   string     // a change that each answer has
+	mu   sync.Mutex // guards what follows
+	last []byte
+	old  bool
+	n    int
+}
+
+func (x *staleIndex) answer(w http.ResponseWriter, r *http.Request, on http.Handler) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.old {
+		answer := httptest.NewRecorder()
+		r.Header.Del("Accept-Encoding")
+		on.ServeHTTP(answer, r)
+		x.last = answer.Body.Bytes()
+	}
+	if bytes.Contains(x.last, []byte(x.of)) {
+		x.n++
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(x.last)
+}
+
+// shown reports whether the change was found n times since the last stop.
+func (x *staleIndex) shown(n int) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.n >= n
+}
+
+// stop has the index stay as it is.
+func (x *staleIndex) stop() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.old, x.n = true, 0
 }
 
 // A worker dies: its lease runs out, the job is tried again elsewhere, and

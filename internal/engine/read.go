@@ -439,6 +439,19 @@ func split(c gate.ChangeID) (gerritName string, number int) {
 // time, and its clock is not the database's.
 const settled = 5 * time.Minute
 
+// found stores what a search found of a change. Gerrit's index may be behind, so
+// that of a change that is known already its storage is asked.
+func (e *Engine) found(ctx context.Context, gerritName string, server Gerrit, c *gerrit.Change, serial int64) error {
+	_, err := e.Store.Change(ctx, id(gerritName, c.Number))
+	if errors.Is(err, record.ErrNotFound) {
+		return e.saveChange(ctx, gerritName, server, c, serial)
+	}
+	if err != nil {
+		return err
+	}
+	return e.ReadChange(ctx, gerritName, c.Number)
+}
+
 // Reconcile asks Gerrit what is true and acts on that: every open change, and
 // every change that was open when it was last read (G21).
 func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
@@ -479,7 +492,7 @@ func (e *Engine) Reconcile(ctx context.Context, gerritName string) error {
 		if same && k.ReadAt.Sub(c.Updated) > settled && e.Now().Sub(k.ReadAt) < time.Hour {
 			continue
 		}
-		problems = append(problems, e.saveChange(ctx, gerritName, server, c, serial))
+		problems = append(problems, e.found(ctx, gerritName, server, c, serial))
 	}
 	for number := range unseen {
 		problems = append(problems, e.ReadChange(ctx, gerritName, number))
