@@ -97,11 +97,18 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 	if err := s.build(c.Observe); err != nil {
 		return err
 	}
-	// Never touched, it takes addresses and no memory; the collector, which runs when
-	// the heap has doubled, then leaves a heap this small alone for longer.
-	ballast := make([]byte, 128<<20)
-	defer runtime.KeepAlive(ballast)
+	defer runtime.KeepAlive(ballast())
 	return s.run(ctx)
+}
+
+// ballast is never touched and takes addresses only; the collector, which runs when
+// the heap has doubled, then lets a small heap grow by as much before it runs. Whoever
+// has set a limit has decided that otherwise.
+func ballast() []byte {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return nil
+	}
+	return make([]byte, 128<<20)
 }
 
 // build makes the parts; nothing runs yet.

@@ -77,10 +77,16 @@ func (d *dispatcher) queue(ctx context.Context, name string) {
 	d.busy[name] = false
 	d.wg.Go(func() {
 		for {
-			if err := d.engine.Decide(ctx, name); err != nil && ctx.Err() == nil {
+			err := d.engine.Decide(ctx, name)
+			if errors.Is(err, record.ErrNotFound) {
+				err = nil // there is no such queue
+			}
+			if err != nil && ctx.Err() == nil {
 				d.engine.Log.Error("decide", "queue", name, "error", err)
+				pause(ctx, anew)
 			}
 			d.mu.Lock()
+			d.busy[name] = d.busy[name] || err != nil
 			if !d.busy[name] || ctx.Err() != nil {
 				delete(d.busy, name)
 				d.mu.Unlock()
@@ -90,6 +96,16 @@ func (d *dispatcher) queue(ctx context.Context, name string) {
 			d.mu.Unlock()
 		}
 	})
+}
+
+// anew is how long after an error a decision is tried again.
+const anew = 10 * time.Second
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // Decide makes the decisions that a queue's facts ask for, and stores them.

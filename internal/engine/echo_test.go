@@ -22,8 +22,13 @@ type putOff struct {
 	handled []int64
 }
 
-func (s *putOff) Echoes(context.Context, []string, time.Duration, int) ([]record.Event, error) {
-	return slices.DeleteFunc(slices.Clone(s.waits), func(e record.Event) bool { return slices.Contains(s.handled, e.ID) }), nil
+func (s *putOff) Echoes(_ context.Context, _ []string, _ time.Duration, but []int64, limit int) ([]record.Event, error) {
+	wait := slices.DeleteFunc(slices.Clone(s.waits), func(e record.Event) bool { return slices.Contains(s.handled, e.ID) || slices.Contains(but, e.ID) })
+	return wait[:min(len(wait), limit)], nil
+}
+
+func (s *putOff) Unhandled(_ context.Context, ids []int64) ([]int64, error) {
+	return slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return slices.Contains(s.handled, id) }), nil
 }
 
 func (s *putOff) EventsHandled(_ context.Context, ids []int64) error {
@@ -44,7 +49,7 @@ func (s *putOff) Change(_ context.Context, id gate.ChangeID) (record.Change, err
 }
 
 // Of the events that were put off those that tell nothing new are put down
-// together; each other one gets a task, once, and who has one already is left alone.
+// together; each other one gets a task, once.
 func TestEchoes(t *testing.T) {
 	at := time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC)
 	event := func(id int64, change int, raw string) record.Event {
@@ -73,7 +78,7 @@ func TestEchoes(t *testing.T) {
 	}}
 	e.reads.Store(gate.ChangeID("main~1"), at.Add(time.Second))
 	e.reads.Store(gate.ChangeID("main~2"), at.Add(-time.Second))
-	asked := map[int64]bool{}
+	var asked []int64
 	for range 2 {
 		var err error
 		if asked, err = e.echoes(t.Context(), asked); err != nil {
@@ -83,7 +88,15 @@ func TestEchoes(t *testing.T) {
 	if !slices.Equal(s.handled, []int64{1, 3}) {
 		t.Errorf("handled are %v, want 1 and 3", s.handled)
 	}
-	if !slices.Equal(s.tasks, []int64{2, 4, 6}) { // 5 has had its task since it came
-		t.Errorf("tasks are for %v, want 2, 4 and 6", s.tasks)
+	if !slices.Equal(s.tasks, []int64{2, 4, 5, 6}) {
+		t.Errorf("tasks are for %v, want 2, 4, 5 and 6", s.tasks)
+	}
+	// Those that cannot be handled hold up nobody, however many they are.
+	for i := range int64(2 * echoesAtOnce) {
+		s.waits = append(s.waits, event(100+i, 2, fmt.Sprintf(meta, "reviewer", 2, 2)))
+	}
+	s.waits = append(s.waits, event(9999, 1, fmt.Sprintf(meta, "reviewer", 1, 1)))
+	if asked, err := e.echoes(t.Context(), asked); err != nil || len(asked) != 4+2*echoesAtOnce || !slices.Contains(s.handled, 9999) {
+		t.Errorf("%d have a task, %v; handled are %v", len(asked), err, s.handled)
 	}
 }

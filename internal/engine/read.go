@@ -53,6 +53,9 @@ func (e *Engine) tellsNothing(h hint) bool {
 // handleEvent reads what an event hints at.
 func (e *Engine) handleEvent(ctx context.Context, eventID int64) error {
 	ev, err := e.Store.Event(ctx, eventID)
+	if errors.Is(err, record.ErrNotFound) {
+		return nil // it was old
+	}
 	if err != nil {
 		return err
 	}
@@ -76,40 +79,45 @@ func (e *Engine) needless(ctx context.Context, h hint) bool {
 	return e.tellsNothing(h) || e.readSince(*h.Change, h.ReceivedAt) || e.foreign(ctx, h) || e.mergedAsKnown(ctx, h)
 }
 
-// echoes looks at the events that toldOtherwise has put off: most have become
-// needless meanwhile, the others have a task from then on. asked are those that
-// have one already; echoes gives those of them that still wait.
-func (e *Engine) echoes(ctx context.Context, asked map[int64]bool) (map[int64]bool, error) {
-	events, err := e.Store.Echoes(ctx, echoTypes, echo, echoesAtOnce)
+// echoes looks at the events that have been put off, or wait still: most have become
+// needless meanwhile, the others get a task. asked are those that were given one and
+// still wait; echoes gives them anew.
+func (e *Engine) echoes(ctx context.Context, asked []int64) ([]int64, error) {
+	asked, err := e.Store.Unhandled(ctx, asked)
 	if err != nil {
 		return asked, err
 	}
-	wait := map[int64]bool{}
-	var done []int64
-	for _, ev := range events {
-		h := hint{ev, gerrit.ParseEvent(ev.Raw)}
-		switch {
-		case !e.toldOtherwise(h) || asked[ev.ID]: // it has a task
-		case ev.Change != nil && e.needless(ctx, h):
-			done = append(done, ev.ID)
-			continue
-		default:
+	for {
+		events, err := e.Store.Echoes(ctx, echoTypes, echo, asked, echoesAtOnce)
+		if err != nil {
+			return asked, err
+		}
+		var done []int64
+		for _, ev := range events {
+			if h := (hint{ev, gerrit.ParseEvent(ev.Raw)}); ev.Change != nil && e.needless(ctx, h) {
+				done = append(done, ev.ID)
+				continue
+			}
 			if err := e.Store.Enqueue(ctx, record.Task{Kind: record.TaskEvent, ID: ev.ID, Once: true}); err != nil {
 				return asked, err
 			}
+			asked = append(asked, ev.ID)
 		}
-		wait[ev.ID] = true
+		if len(done) > 0 {
+			if err := e.Store.EventsHandled(ctx, done); err != nil {
+				return asked, err
+			}
+		}
+		if len(events) < echoesAtOnce {
+			return asked, nil
+		}
 	}
-	if len(done) > 0 {
-		err = e.Store.EventsHandled(ctx, done)
-	}
-	return wait, err
 }
 
 // listen looks at echoes for a while after each, until ctx is over, and now and
 // then for those that another process has heard and left.
 func (e *Engine) listen(ctx context.Context) {
-	asked := map[int64]bool{}
+	asked := []int64{}
 	tick := time.NewTicker(echo)
 	defer tick.Stop()
 	for n := 0; ; n++ {

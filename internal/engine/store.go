@@ -29,7 +29,8 @@ type Facts interface {
 	SaveEvent(ctx context.Context, e record.Event) (isNew bool, err error)
 	SaveHandled(ctx context.Context, e record.Event) (isNew bool, err error)
 	SaveEcho(ctx context.Context, e record.Event) (isNew bool, err error)
-	Echoes(ctx context.Context, types []string, waited time.Duration, limit int) ([]record.Event, error)
+	Echoes(ctx context.Context, types []string, waited time.Duration, but []int64, limit int) ([]record.Event, error)
+	Unhandled(ctx context.Context, ids []int64) ([]int64, error)
 	EventsHandled(ctx context.Context, ids []int64) error
 	Event(ctx context.Context, id int64) (record.Event, error)
 	EventHandled(ctx context.Context, id int64, cause string) error

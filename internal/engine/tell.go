@@ -28,6 +28,9 @@ func (e *Engine) tell(ctx context.Context, effectID int64) error {
 		return e.Store.EffectDone(ctx, effectID, "", "")
 	}
 	if eff.Effect.Report.Kind == gate.ReportStarted {
+		if e.Now().Sub(eff.CreatedAt) < record.Settle {
+			return record.Later{After: record.Settle, Why: "its outcome may come at once"}
+		}
 		if still, err := e.underWay(ctx, eff); err != nil {
 			return err
 		} else if !still {

@@ -118,16 +118,11 @@ func (m *submit) one(ch ChangeRevision, c rawCommit) (*Conflict, error) {
 	if m.tip.id == "" { // an unborn branch starts with the change
 		return m.forward(c)
 	}
-	plain, err := m.plain(c)
+	bases, err := m.store.mergeBases(m.ctx, m.dir, m.tip.id, c.id)
 	if err != nil {
 		return nil, err
 	}
-	bases := c.parents
-	if !plain {
-		if bases, err = m.store.mergeBases(m.ctx, m.dir, m.tip.id, c.id); err != nil {
-			return nil, err
-		}
-	}
+	plain := len(c.parents) == 1 && slices.Equal(bases, c.parents) // it adds its own commit only: nothing is missing
 	canForward := false
 	for _, b := range bases {
 		if b == c.id {
@@ -155,17 +150,6 @@ func (m *submit) one(ch ChangeRevision, c rawCommit) (*Conflict, error) {
 		return &Conflict{Reason: NotFastForward}, nil
 	}
 	return m.mergeCommit(c, bases)
-}
-
-// plain reports whether all that a change would add to the branch is its own
-// commit, and its one parent is there already: then that is the merge base, and
-// nothing is missing.
-func (m *submit) plain(c rawCommit) (bool, error) {
-	if len(c.parents) != 1 {
-		return false, nil
-	}
-	out, err := m.store.run(m.ctx, call{dir: m.dir}, "rev-list", "--max-count=2", "--boundary", c.id, "--not", m.tip.id)
-	return slices.Equal(strings.Fields(string(out)), []string{c.id, "-" + c.parents[0]}), err
 }
 
 // missing refuses a change that would bring along commits which are neither on

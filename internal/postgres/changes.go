@@ -41,12 +41,21 @@ func (s *Store) SaveEcho(ctx context.Context, e record.Event) (bool, error) {
 	return id != 0, err
 }
 
-// Echoes gives events of some types that have waited for some time, oldest first.
-func (s *Store) Echoes(ctx context.Context, types []string, waited time.Duration, limit int) ([]record.Event, error) {
+// Echoes gives events of some types that have waited for some time, but for those
+// named, oldest first.
+func (s *Store) Echoes(ctx context.Context, types []string, waited time.Duration, but []int64, limit int) ([]record.Event, error) {
+	if but == nil {
+		but = []int64{} // no id is any of NULL, and none is not
+	}
 	return collect[record.Event](ctx, s.pool, `
 		SELECT id, gerrit, key, type, change, raw, received_at FROM gerrit_events
-		WHERE handled_at IS NULL AND type = ANY($1) AND received_at < now() - make_interval(secs => $2)
-		ORDER BY id LIMIT $3`, types, waited.Seconds(), limit)
+		WHERE handled_at IS NULL AND type = ANY($1) AND received_at < now() - make_interval(secs => $2) AND NOT id = ANY($3)
+		ORDER BY id LIMIT $4`, types, waited.Seconds(), but, limit)
+}
+
+// Unhandled gives those of some events that still wait.
+func (s *Store) Unhandled(ctx context.Context, ids []int64) ([]int64, error) {
+	return scalars[int64](ctx, s.pool, `SELECT id FROM gerrit_events WHERE id = ANY($1) AND handled_at IS NULL`, ids)
 }
 
 // EventsHandled notes that nothing follows of some events.
@@ -96,7 +105,7 @@ const changeColumns = `id, gerrit, number, project, branch, change_key, patch_se
 // SaveChange stores what was read of a change, unless a later read is there
 // already (G21). It gives the queues that have to decide again: that of the
 // change before and after, its check, and those of changes that need it, or
-// that are or were of its topic.
+// what needs it, or that are or were of its topic.
 func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		old, known, err := lockChange(ctx, tx, c.ID)
@@ -123,10 +132,14 @@ func (s *Store) SaveChange(ctx context.Context, c record.Change) (stale bool, er
 			}
 		}
 		queues, err := scalars[string](ctx, tx, `
+			WITH RECURSIVE needing AS (
+				SELECT id, queue FROM changes WHERE status = 'open' AND facts @> $3
+				UNION
+				SELECT c.id, c.queue FROM needing n
+				JOIN changes c ON c.status = 'open' AND c.facts @> jsonb_build_object('needs', jsonb_build_array(jsonb_build_object('id', n.id))))
 			SELECT DISTINCT name FROM queues
 			WHERE name = ANY($1) OR change = $2
-			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts @> $3)
-			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts @> $3)
+			   OR name IN (SELECT queue FROM needing) OR change IN (SELECT id FROM needing)
 			   OR name IN (SELECT queue FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))
 			   OR change IN (SELECT id FROM changes WHERE status = 'open' AND facts ->> 'topic' = ANY($4))`,
 			[]string{old.Queue, c.Queue}, string(c.ID),

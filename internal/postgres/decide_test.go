@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/gate"
 	"sluice/internal/record"
@@ -82,17 +86,52 @@ func TestEchoesWaitToBeFound(t *testing.T) {
 	if n := count(t, dsn, `SELECT count(*) FROM river_job`); n != 0 {
 		t.Errorf("%d tasks", n)
 	}
-	if found := get[[]record.Event](t)(s.Echoes(ctx, types, time.Hour, 10)); len(found) > 0 {
+	if found := get[[]record.Event](t)(s.Echoes(ctx, types, time.Hour, nil, 10)); len(found) > 0 {
 		t.Errorf("%d have waited for an hour", len(found))
 	}
-	found := get[[]record.Event](t)(s.Echoes(ctx, types, 0, 10))
+	found := get[[]record.Event](t)(s.Echoes(ctx, types, 0, nil, 10))
 	if len(found) != 2 {
 		t.Fatalf("%d of two types are found, want 2", len(found))
 	}
 	must(t, s.EventsHandled(ctx, []int64{found[0].ID}))
-	left := get[[]record.Event](t)(s.Echoes(ctx, types, 0, 10))
+	if but := get[[]record.Event](t)(s.Echoes(ctx, types, 0, []int64{found[1].ID}, 10)); len(but) > 0 {
+		t.Errorf("%d but for those named", len(but))
+	}
+	if wait := get[[]int64](t)(s.Unhandled(ctx, []int64{found[0].ID, found[1].ID})); !slices.Equal(wait, []int64{found[1].ID}) {
+		t.Errorf("%v wait", wait)
+	}
+	left := get[[]record.Event](t)(s.Echoes(ctx, types, 0, nil, 10))
 	if len(left) != 1 || left[0].ID != found[1].ID {
 		t.Errorf("left are %v, want %d", left, found[1].ID)
+	}
+}
+
+// A check that needs a change by way of another decides again when that is read:
+// it looks at all that it stands on.
+func TestWhoNeedsItIndirectlyDecides(t *testing.T) {
+	s, dsn := open(t)
+	ctx := context.Background()
+	save := func(n int, serial int64) {
+		c := change(n, serial)
+		if n > 1 {
+			c.Facts.Needs = []gate.Need{{Kind: gate.DependsOn, ID: gate.ChangeID(fmt.Sprintf("main~%d", n-1))}}
+		}
+		get[bool](t)(s.SaveChange(ctx, c))
+		must(t, s.EnsureQueue(ctx, fmt.Sprintf("check/main~%d", n), gate.Independent, c.ID, 1))
+	}
+	for n := 1; n <= 4; n++ {
+		save(n, int64(n))
+	}
+	conn := get[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
+	defer conn.Close(ctx)
+	get[pgconn.CommandTag](t)(conn.Exec(ctx, "LISTEN sluice_decide"))
+	save(2, 9)
+	var told []string
+	for range 3 {
+		told = append(told, get[*pgconn.Notification](t)(conn.WaitForNotification(ctx)).Payload)
+	}
+	if slices.Sort(told); !slices.Equal(told, []string{"check/main~2", "check/main~3", "check/main~4"}) {
+		t.Errorf("told are %v", told)
 	}
 }
 

@@ -476,11 +476,10 @@ func (c *commit) tell(ctx context.Context, e gate.Effect) error {
 // itself, where nothing was tested and published: that a change has merged.
 func saidByGerrit(r gate.Report) bool { return r.Kind == gate.ReportMerged && r.Reason == "" }
 
-// patience is how long the word that tests have started waits: who is done by then
-// is told that instead.
+// patience is how long a report waits.
 func patience(r gate.Report) time.Duration {
 	if r.Kind == gate.ReportStarted {
-		return 2 * time.Second
+		return record.Settle
 	}
 	return 0
 }

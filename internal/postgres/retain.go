@@ -46,7 +46,7 @@ func (s *Store) Forget(ctx context.Context, a Ages) (map[string]int64, error) {
 					OR EXISTS (SELECT FROM items i WHERE i.id = b.item AND i.left_at IS NULL)
 					OR EXISTS (SELECT FROM test_repositories t WHERE t.buildset = b.id AND t.removed_at IS NULL)))`, a.Artifacts},
 		{"events", `
-			DELETE FROM gerrit_events WHERE handled_at < now() - make_interval(secs => $1)`, a.Events},
+			DELETE FROM gerrit_events WHERE coalesce(handled_at, received_at) < now() - make_interval(secs => $1)`, a.Events},
 		{"closures", `
 			DELETE FROM closures x USING changes c
 			WHERE c.id = x.change AND (c.status <> 'open' OR c.patch_set > x.patch_set) AND c.read_at < now() - make_interval(secs => $1)

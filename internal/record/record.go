@@ -380,6 +380,10 @@ type Effect struct {
 	Message   string      `db:"message"`
 }
 
+// Settle is how long the word that tests have started waits, at least: who is done
+// by then is told that instead.
+const Settle = 2 * time.Second
+
 // NoNews reports whether nobody is told of a report: that a patch set is checked,
 // was replaced, or is as it was.
 func NoNews(queue string, r gate.Report) bool {
