@@ -45,6 +45,14 @@ func (w *world) touches(as, bs []gate.Ref) bool {
 	})
 }
 
+// affects says that what has landed touches others. It needs nobody any more,
+// though it may stand again, as what is left of a batch.
+func (w *world) affects(landed, others []gate.Ref) bool {
+	return slices.ContainsFunc(landed, func(a gate.Ref) bool {
+		return slices.ContainsFunc(others, func(b gate.Ref) bool { return touch(w.seen, a, b) || w.needsOther(b, a) })
+	})
+}
+
 // inspect: a prepared change has been looked at; built: all of it is known.
 func (w *world) inspect(b *build) {
 	for _, r := range b.effect.Changes {
@@ -88,7 +96,7 @@ func (w *world) provenInLane(e gate.Effect, more bool) bool {
 		}
 	}
 	for at, id := range since {
-		if !slices.Contains(b.effect.StackItems, id) && (!more || at < last) && w.touches(w.items[id].changes, e.Changes) {
+		if !slices.Contains(b.effect.StackItems, id) && (!more || at < last) && w.affects(w.items[id].changes, e.Changes) {
 			return false
 		}
 	}
@@ -207,7 +215,7 @@ func (o oracle) stackInLane(i int) {
 		}
 	}
 	for _, id := range o.w.landed[o.w.builds[it.Buildset.ID].after:] {
-		if !slices.Contains(it.Buildset.Stack, id) && o.w.touches(o.w.items[id].changes, it.Changes) {
+		if !slices.Contains(it.Buildset.Stack, id) && o.w.affects(o.w.items[id].changes, it.Changes) {
 			o.w.fail("item %d: %d has landed, can affect it and is not in its stack %v", it.ID, id, it.Buildset.Stack)
 		}
 	}
