@@ -60,7 +60,7 @@ func TestTheIndexIsBehind(t *testing.T) {
 	s := behindProxy(t, options{check: "none", gate: "none", reconcile: time.Second}, "hello")
 	c := s.good("hello")
 	submit, release := s.proxy.stop(submitOf(c))
-	index := staleIndex{t: t, of: c.ChangeID}
+	index := staleIndex{of: c.ChangeID}
 	s.proxy.next(math.MaxInt, `^GET /a/changes/$`, index.answer)
 	s.g.Approve(t, c.Number)
 	s.until("the gate submits, and the index has shown the change", func() string {
@@ -80,7 +80,6 @@ func TestTheIndexIsBehind(t *testing.T) {
 
 // staleIndex answers searches with what was found by one before.
 type staleIndex struct {
-	t    testing.TB
 	of   string     // a change that each answer has
 	mu   sync.Mutex // guards what follows
 	last []byte

@@ -23,7 +23,7 @@ type mirror struct {
 	flights singleflight.Group // of fetches
 	once    sync.Once          // makes moves
 	moves   chan move          // branches that the gate has just moved
-	landing sync.Map           // gate.Branch → git.Landing: what was submitted last
+	landing sync.Map           // gate.Branch → git.Landing: what the last submit should make of it
 	mu      sync.Mutex         // guards tips
 	tips    map[gate.Branch]tip
 }
@@ -126,9 +126,6 @@ func (e *Engine) haveTip(ctx context.Context, project git.Project, branch, commi
 	e.foresee(ctx, project, branch, commit)
 	return e.fetchCommit(ctx, project, branch, "refs/heads/"+branch, commit)
 }
-
-// lands notes what a submit that is about to begin should make of a branch.
-func (m *mirror) lands(branch gate.Branch, l git.Landing) { m.landing.Store(branch, l) }
 
 // foresee has a branch's tip in the mirror without fetching it, if it is what the
 // submit just before is known to have made of it.

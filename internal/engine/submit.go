@@ -451,7 +451,7 @@ const fresh = 24 * time.Hour
 func (s *submission) foretell(r gate.Ref) {
 	l := s.base.Branch(r.Branch)
 	if l != nil && len(on(r.Branch, s.sub.Changes)) == 1 && s.engine.Now().Sub(s.merged) < fresh {
-		s.engine.mirror.lands(r.Branch, git.Landing{Ref: "refs/heads/" + r.Branch.Branch, Change: r.Revision, Tree: l.Tree, Since: s.engine.Now()})
+		s.engine.mirror.landing.Store(r.Branch, git.Landing{Ref: "refs/heads/" + r.Branch.Branch, Change: r.Revision, Tree: l.Tree, Since: s.engine.Now()})
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"sluice/internal/record"
 )
 
+const eventColumns = `id, gerrit, key, type, change, raw, received_at`
+
 // SaveEvent stores an event once and, when it is new, has it handled. It reports
 // whether it was new.
 func (s *Store) SaveEvent(ctx context.Context, e record.Event) (bool, error) {
@@ -48,7 +50,7 @@ func (s *Store) Echoes(ctx context.Context, types []string, waited time.Duration
 		but = []int64{} // no id is any of NULL, and none is not
 	}
 	return collect[record.Event](ctx, s.pool, `
-		SELECT id, gerrit, key, type, change, raw, received_at FROM gerrit_events
+		SELECT `+eventColumns+` FROM gerrit_events
 		WHERE handled_at IS NULL AND type = ANY($1) AND received_at < now() - make_interval(secs => $2) AND NOT id = ANY($3)
 		ORDER BY id LIMIT $4`, types, waited.Seconds(), but, limit)
 }
@@ -80,8 +82,7 @@ func insertEvent(ctx context.Context, on querier, e record.Event, handled bool) 
 // Event gives a stored event.
 func (s *Store) Event(ctx context.Context, id int64) (record.Event, error) {
 	return one[record.Event](ctx, s.pool, `
-		SELECT id, gerrit, key, type, change, raw, received_at
-		FROM gerrit_events WHERE id = $1`, id)
+		SELECT `+eventColumns+` FROM gerrit_events WHERE id = $1`, id)
 }
 
 // EventHandled notes that an event was acted on; cause says why it could not be.
